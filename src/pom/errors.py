@@ -1,0 +1,9 @@
+"""The errors that a person can cause."""
+
+
+class PomError(Exception):
+    """Something a person can put right.
+
+    Its text is one sentence that says what is wrong, where, and what to do. The command line prints it
+    without a traceback; ``--debug`` shows the traceback too.
+    """

@@ -1,0 +1,1 @@
+"""Networks over whole tomograms: read ahead, batch, rotate, write behind."""

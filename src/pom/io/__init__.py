@@ -1,0 +1,1 @@
+"""Files: MRC volumes, annotations, network inputs, networks. Writes are atomic."""

@@ -1,0 +1,1 @@
+"""Architectures, losses, and the devices they run on."""

@@ -1,0 +1,1 @@
+"""A project folder: its configuration and its paths."""

@@ -1,0 +1,1 @@
+"""From annotated boxes to training patches, augmentation, joint labels."""
