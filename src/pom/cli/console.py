@@ -1,0 +1,119 @@
+"""What every command shares: how it parses, how it logs, and how an error ends it."""
+
+import logging
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from pom.errors import PomError
+
+if TYPE_CHECKING:
+    from pom.project.paths import Project
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+BARE_SWITCHES = frozenset({"-all", "--all", "--all-features", "-overwrite", "--overwrite"})
+"""Options that take 0 or 1 and may stand without it, which means 1."""
+
+
+class StepCommand(TyperCommand):
+    """A command whose switches may stand alone: ``--all`` is ``--all 1``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Gives the bare switches their 1, and the rest to the parser."""
+        return super().parse_args(ctx, complete_switches(args))
+
+
+class PomGroup(TyperGroup):
+    """The whole command line; turns errors that a person can cause into one sentence and an exit status."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands in the order of the work; the demo stands last."""
+        return sorted(super().list_commands(ctx), key="demo".__eq__)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Takes ``--debug`` anywhere on the line, since it is most often added to a command that has just failed."""
+        if "--debug" in args:
+            args = ["--debug", *(arg for arg in args if arg != "--debug")]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command.
+
+        Exit status: 1 after a PomError, 130 after Ctrl-C. Any other exception is a fault of the program and
+        passes, with its traceback.
+        """
+        start_logging()
+        try:
+            return super().invoke(ctx)
+        except PomError as error:
+            if ctx.params.get("debug"):
+                traceback.print_exception(error)
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(EXIT_ERROR) from error
+        except KeyboardInterrupt as interrupt:
+            typer.echo("Interrupted: give the same command again to go on.", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from interrupt
+
+
+class ConsoleHandler(logging.Handler):
+    """Log lines on standard error: warnings as 'Warning: ...', each text once; information plain."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._warned: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one record."""
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            if text in self._warned:
+                return
+            self._warned.add(text)
+            text = f"{_coloured(record.levelname.capitalize() + ':')} {text}"
+        try:
+            # Looked up at every line: a progress bar puts its own stream there, which writes above the bar.
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+        except OSError:
+            self.handleError(record)
+
+
+def start_logging() -> None:
+    """Sends what the package logs to standard error; called again, it starts afresh."""
+    package = logging.getLogger("pom")
+    for handler in [handler for handler in package.handlers if isinstance(handler, ConsoleHandler)]:
+        package.removeHandler(handler)
+    package.addHandler(ConsoleHandler())
+    package.setLevel(logging.INFO)
+
+
+def complete_switches(args: list[str]) -> list[str]:
+    """Puts a 1 behind each bare switch that no 0 or 1 follows."""
+    completed: list[str] = []
+    for position, arg in enumerate(args):
+        completed.append(arg)
+        following = args[position + 1 : position + 2]
+        if arg in BARE_SWITCHES and (not following or following[0].startswith("-")):
+            completed.append("1")
+    return completed
+
+
+def open_project() -> "Project":
+    """The project of the working folder."""
+    from pathlib import Path
+
+    from pom.project.paths import Project
+
+    return Project.open(Path())
+
+
+def _coloured(label: str) -> str:
+    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+        return f"\x1b[33m{label}\x1b[0m"
+    return label

@@ -1,0 +1,66 @@
+"""The entry point: a table of commands. Nothing heavy is imported before a command runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pom import __version__
+from pom.cli import shared, single
+from pom.cli.console import PomGroup, StepCommand
+from pom.cli.demo import demo
+
+app = typer.Typer(
+    cls=PomGroup,
+    invoke_without_command=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(single.app, name="single")
+app.add_typer(shared.app, name="shared")
+app.command(cls=StepCommand)(demo)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug", envvar="POM_DEBUG", help="Show the traceback of an error too; may stand anywhere on the line."
+        ),
+    ] = False,
+) -> None:
+    r"""Name every voxel of cryo-ET datasets, from a few annotated slices.
+
+    'pom' alone makes a new project in the working folder, or shows where the project there stands and the command
+    that comes next. The steps, each restartable, are:
+
+    \b
+    pom single initialize     annotated boxes become training patches
+    pom single train --all    one network per ontology
+    pom single test -o NAME   a look at the result on a few tomograms
+    pom shared initialize     every patch gets labels of all ontologies
+    pom shared train          one joint network
+    pom shared process        all tomograms are segmented
+    """
+    if context.invoked_subcommand is None:
+        from pom.cli.overview import show_or_create
+
+        show_or_create(Path())
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    app(prog_name="pom")

@@ -1,0 +1,109 @@
+"""The options that several commands share; each in one-dash and two-dash style."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Switch(StrEnum):
+    """0 or 1; true as 1."""
+
+    OFF = "0"
+    ON = "1"
+
+    def __bool__(self) -> bool:
+        return self is Switch.ON
+
+
+Ontology = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "-ontology",
+        "--ontology",
+        metavar="NAME",
+        show_default=False,
+        help="The ontology, as it is written under 'ontologies' in the configuration.",
+    ),
+]
+
+Ontologies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "-ontology",
+        "--ontology",
+        metavar="NAME",
+        show_default=False,
+        help="The ontology to train, as it is written in the configuration; may be given several times.",
+    ),
+]
+
+AllOntologies = Annotated[
+    Switch,
+    typer.Option(
+        "-all",
+        "--all",
+        "--all-features",
+        metavar="0|1",
+        help="1: train every ontology of the configuration, one after the other; --all alone means 1.",
+    ),
+]
+
+Gpus = Annotated[
+    str | None,
+    typer.Option(
+        "-gpus",
+        "--gpus",
+        metavar="LIST",
+        show_default=False,
+        help="GPU numbers with commas between them, such as 0,1; without it the configuration's GPUS counts, and"
+        " without any GPU the CPU works.",
+    ),
+]
+
+Counterexamples = Annotated[
+    Switch,
+    typer.Option(
+        "-c",
+        "-counterexamples",
+        "--counterexamples",
+        metavar="0|1",
+        help="1: what was drawn for the other ontologies is shown to the network too, as pixels that it must not name;"
+        " 0: only this ontology's boxes.",
+    ),
+]
+
+Selective = Annotated[
+    Switch,
+    typer.Option(
+        "-selective",
+        "--selective",
+        metavar="0|1",
+        help="1: only patches with an annotated pixel; 0: all patches.",
+    ),
+]
+
+Overwrite = Annotated[
+    Switch,
+    typer.Option(
+        "-overwrite",
+        "--overwrite",
+        metavar="0|1",
+        help="1: make existing outputs again; 0: skip them. --overwrite alone means 1.",
+    ),
+]
+
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "-checkpoint",
+        "--checkpoint",
+        metavar="PATH",
+        exists=True,
+        show_default=False,
+        help="The folder of a trained network whose weights to start from, such as models/joint of another project.",
+    ),
+]

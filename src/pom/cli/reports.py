@@ -1,0 +1,159 @@
+"""What a command shows at its end: tables on standard output, right at 80 columns without a terminal too."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pom.inference.process import ProcessReport
+    from pom.io.checkpoints import ModelCard
+    from pom.sampling.patches import SamplingSummary
+    from pom.workflow.overview import Overview
+
+NONE = "-"
+"""Stands where there is no figure."""
+
+MEASURES = ("dice", "precision", "recall")
+
+
+def report_sampling(summary: "SamplingSummary") -> None:
+    """Shows per ontology what was sampled and what was not."""
+    rows = [
+        (
+            row.ontology,
+            row.tomograms,
+            row.boxes,
+            row.with_pixels,
+            row.without_pixels,
+            "\n".join(f"{count} {reason}" for reason, count in row.dropped.items()) or NONE,
+        )
+        for row in summary.rows
+    ]
+    show_table(("Ontology", "Tomograms", "Boxes", "With pixels", "Without", "Dropped"), rows, texts=(0, 5))
+    for title, boxes, closest in summary.unknown_titles:
+        hint = f" (nearest: {closest})" if closest else ""
+        show(f"{counted(boxes, 'box', 'boxes')} titled '{title}': no ontology bears that name{hint}.")
+
+
+def report_training(cards: "Mapping[str, ModelCard]") -> None:
+    """Shows the validation figures of trained networks, a row per ontology."""
+    rows = [
+        (ontology, *(figure(measures.get(measure)) for measure in MEASURES))
+        for card in cards.values()
+        for ontology, measures in card.validation.items()
+    ]
+    show_table(("Validation", "Dice", "Precision", "Recall"), rows)
+
+
+def report_processing(report: "ProcessReport") -> None:
+    """Shows what became of the tomograms.
+
+    Raises:
+        typer.Exit: with status 1, if any failed.
+    """
+    skipped = f", {len(report.skipped)} skipped because their outputs are there" if report.skipped else ""
+    failed = f", {len(report.failed)} failed" if report.failed else ""
+    show(f"{counted(len(report.done), 'tomogram')} segmented{skipped}{failed}.")
+    if report.failed:
+        show_table(("Failed", "Why"), list(report.failed.items()), texts=(0, 1))
+        raise typer.Exit(1)
+
+
+def report_overview(folder: Path, state: "Overview") -> None:
+    """Shows where a project stands and what comes next."""
+    show(f"Project {folder}")
+    facts = [
+        ("Tomograms", f"{state.tomograms}, annotated {state.annotated}, for testing {state.test_tomograms}"),
+        ("Joint network", _joint(state)),
+        ("Processed", f"{state.processed} of {state.tomograms}"),
+    ]
+    facts += [(f"Without {channel}", str(count)) for channel, count in state.missing_macromolecules.items()]
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        show(f"  {name:<{width}}  {value}")
+    if state.ontologies:
+        rows = [
+            (
+                o.ontology,
+                o.tomograms,
+                o.boxes,
+                "yes" if o.sampled else "no",
+                figure(o.single_dice, "trained") if o.trained else NONE,
+                figure(o.joint_dice),
+                o.outputs,
+            )
+            for o in state.ontologies
+        ]
+        headings = ("Ontology", "Annotated", "Boxes", "Patches", "Single Dice", "Joint Dice", "Outputs")
+        show_table(headings, rows)
+    for note in state.notes:
+        show(f"Note: {note}")
+    show(f"Next: {state.next_command}")
+
+
+def report_fields(title: str, summary: object) -> None:
+    """Shows a summary's fields, a row each; a mapping field has a row per item."""
+    if not dataclasses.is_dataclass(summary) or isinstance(summary, type):
+        return
+    rows: list[tuple[object, ...]] = []
+    for field in dataclasses.fields(summary):
+        value = getattr(summary, field.name)
+        name = field.name.replace("_", " ")
+        if isinstance(value, Mapping):
+            rows += [(f"{name}: {key}", _value(item)) for key, item in value.items()]
+        else:
+            rows.append((name, _value(value)))
+    show_table((title, ""), rows)
+
+
+def show_table(headings: Sequence[str], rows: Sequence[Sequence[object]], texts: Sequence[int] = (0,)) -> None:
+    """Shows a table; the columns in ``texts`` hold words, the others figures, which stand at the right."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for position, heading in enumerate(headings):
+        # Folded and never shortened: a name with an ellipsis in it cannot be copied into the next command.
+        justify = "left" if position in texts else "right"
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    # Made anew each time: it takes the standard output and the width of the moment. Names are no markup.
+    console = Console(markup=False, highlight=False, emoji=False)
+    console.print()
+    console.print(table)
+    console.print()
+
+
+def show(line: str) -> None:
+    """Shows a line as it is, neither wrapped nor shortened, so that paths and commands can be copied."""
+    typer.echo(line)
+
+
+def figure(value: float | None, without: str = NONE) -> str:
+    """A share 0..1 with three decimals, or ``without`` where there is none."""
+    return without if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: ``1 box``, ``2 boxes``."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _joint(state: "Overview") -> str:
+    if not state.joint_trained:
+        return "not trained, patches ready" if state.joint_sampled else "not trained"
+    figures = [o.joint_dice for o in state.ontologies if o.joint_dice is not None and not math.isnan(o.joint_dice)]
+    return f"trained, mean Dice {sum(figures) / len(figures):.3f}" if figures else "trained"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value) or NONE
+    return str(value)

@@ -1,0 +1,69 @@
+"""The commands of the joint network."""
+
+import typer
+
+from pom.cli.console import StepCommand, open_project
+from pom.cli.options import Checkpoint, Gpus, Overwrite, Selective, Switch
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="""One joint network for all ontologies and Unknown.
+
+    In this order:
+
+    \b
+    1. initialize   when the single networks are trained
+    2. train
+    3. process      all tomograms; it goes on where it was stopped
+    """,
+)
+
+
+@app.command(cls=StepCommand)
+def initialize(selective: Selective = Switch.ON, gpus: Gpus = None) -> None:
+    """Label every training patch with all ontologies at once.
+
+    Needs 'pom single train' for every ontology. Each single network labels the patches of all; what a person
+    annotated overrules it; where no network is sure the label is Unknown. Writes training_datasets/joint.npz.
+    """
+    project = open_project()
+    from pom.cli.reports import report_fields
+    from pom.networks.devices import choose_devices
+    from pom.workflow.shared_initialize import shared_initialize
+
+    devices = choose_devices(gpus, project.configuration.GPUS)
+    report_fields("Joint labels", shared_initialize(project, bool(selective), devices))
+
+
+@app.command(cls=StepCommand)
+def train(gpus: Gpus = None, checkpoint: Checkpoint = None) -> None:
+    """Train the joint network.
+
+    Needs 'pom shared initialize'. Writes models/joint/: the network, its card, the curves and a picture of
+    validation patches. When interrupted, the same command goes on from the last epoch.
+    """
+    project = open_project()
+    from pom.cli.reports import report_training
+    from pom.networks.devices import choose_devices
+    from pom.workflow.shared_train import shared_train
+
+    devices = choose_devices(gpus, project.configuration.GPUS)
+    report_training({"joint": shared_train(project, devices, checkpoint)})
+
+
+@app.command(cls=StepCommand)
+def process(gpus: Gpus = None, overwrite: Overwrite = Switch.OFF) -> None:
+    """Segment all tomograms with the joint network.
+
+    Needs 'pom shared train'. Writes NAME__Ontology.mrc for every ontology, and NAME__Unknown.mrc, to the output
+    folder; the voxel size is the tomogram's times the binning. A tomogram that fails does not stop the others: it
+    is listed at the end, and the exit status is 1.
+    """
+    project = open_project()
+    from pom.cli.reports import report_processing
+    from pom.networks.devices import choose_devices
+    from pom.workflow.shared_process import shared_process
+
+    devices = choose_devices(gpus, project.configuration.GPUS)
+    report_processing(shared_process(project, devices, bool(overwrite)))

@@ -1,0 +1,113 @@
+"""The commands of the single networks."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from pom.cli.console import StepCommand, open_project
+from pom.cli.options import AllOntologies, Counterexamples, Gpus, Ontologies, Ontology, Overwrite, Switch
+from pom.errors import PomError
+
+if TYPE_CHECKING:
+    from pom.project.paths import Project
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="""One network per ontology.
+
+    In this order:
+
+    \b
+    1. initialize   when annotations are new or have changed
+    2. train        for one ontology, or for all
+    3. test         to look at the result on a few tomograms
+    4. process      where one ontology in all tomograms is all that is wanted
+
+    The next step is 'pom shared initialize'.
+    """,
+)
+
+
+@app.command(cls=StepCommand)
+def initialize() -> None:
+    """Cut the annotated boxes into training patches.
+
+    Reads every annotation file (NAME.scns) in the tomogram folder and writes training_datasets/single/. At the end
+    a table tells, per ontology, how many boxes there are and what was left out. Run it again after annotating more.
+    """
+    project = open_project()
+    from pom.cli.reports import report_sampling
+    from pom.workflow.single_initialize import single_initialize
+
+    report_sampling(single_initialize(project))
+
+
+@app.command(cls=StepCommand)
+def train(
+    ontology: Ontologies = None,
+    all_ontologies: AllOntologies = Switch.OFF,
+    gpus: Gpus = None,
+    counterexamples: Counterexamples = Switch.ON,
+) -> None:
+    """Train the network of one ontology (-o NAME) or of all (--all).
+
+    Needs 'pom single initialize'. Writes models/single/NAME/: the network, its card, the curves and a picture of
+    validation patches. When interrupted, the same command goes on from the last epoch.
+    """
+    project = open_project()
+    names = _names_to_train(project, ontology or [], everything=bool(all_ontologies))
+    # After the checks: these bring torch, and a mistyped name need not wait for it.
+    from pom.cli.reports import report_training
+    from pom.networks.devices import choose_devices
+    from pom.workflow.single_train import single_train
+
+    devices = choose_devices(gpus, project.configuration.GPUS)
+    report_training(single_train(project, names, devices, bool(counterexamples)))
+
+
+@app.command(cls=StepCommand)
+def test(ontology: Ontology = None, gpus: Gpus = None, overwrite: Overwrite = Switch.OFF) -> None:
+    """Segment one ontology in the tomograms of the test folder.
+
+    Needs 'pom single train'. The outputs, NAME__Ontology.mrc, are written beside the test tomograms; their
+    macromolecules are read from the macromolecule folder.
+    """
+    _segment(ontology, gpus, overwrite, test=True)
+
+
+@app.command(cls=StepCommand)
+def process(ontology: Ontology = None, gpus: Gpus = None, overwrite: Overwrite = Switch.OFF) -> None:
+    """Segment one ontology in all tomograms.
+
+    Needs 'pom single train'. The outputs, NAME__Ontology.mrc, are written to the output folder. Where all ontologies
+    are wanted, 'pom shared process' does it in one go.
+    """
+    _segment(ontology, gpus, overwrite, test=False)
+
+
+def _segment(ontology: str | None, gpus: str | None, overwrite: Switch, *, test: bool) -> None:
+    project = open_project()
+    if ontology is None:
+        raise PomError(f"Which ontology? Give -o NAME, {_one_of(project)}.")
+    name = project.known_ontology(ontology)
+    from pom.cli.reports import report_processing
+    from pom.networks.devices import choose_devices
+    from pom.workflow.single_process import single_process
+
+    devices = choose_devices(gpus, project.configuration.GPUS)
+    report_processing(single_process(project, name, devices, test, bool(overwrite)))
+
+
+def _names_to_train(project: "Project", chosen: list[str], *, everything: bool) -> list[str]:
+    if chosen and everything:
+        raise PomError("-o NAME and --all exclude each other: give one of them.")
+    if not chosen and not everything:
+        raise PomError(f"Which ontology? Give -o NAME, {_one_of(project)}, or --all.")
+    if everything:
+        return list(project.listed_ontologies())
+    return list(dict.fromkeys(project.known_ontology(name) for name in chosen))
+
+
+def _one_of(project: "Project") -> str:
+    return f"one of {', '.join(project.listed_ontologies())}"

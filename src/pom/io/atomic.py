@@ -1,0 +1,154 @@
+"""Files that appear whole or not at all: write beside the target, fsync, rename.
+
+A process that is killed (SIGKILL, power) can leave its temporary file behind. Such a leftover is hidden, never
+read, and removed by the next process that writes into that folder: at once if the process that made it ran on
+this machine and is gone, else when it has not been touched for a day.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import socket
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pom.errors import PomError
+
+SECONDS_UNTIL_STALE = 24 * 3600.0
+_LEFTOVER = re.compile(r"^\..*\.pom-(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}(\.[^.]*)?$", re.DOTALL)
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+_swept: set[Path] = set()
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path in the folder of ``path``; what is written there becomes ``path`` at the end.
+
+    The temporary name starts with a dot and keeps the suffix of ``path`` (some writers go by it). Missing parent
+    folders are made. On success the file is flushed to disk and renamed over ``path``; on any exception it is
+    removed, and an older ``path`` stays as it was.
+
+    Raises:
+        PomError: the file cannot be written (full disk, read-only folder, ...). An OSError of the body that
+            names another file passes unchanged.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.pom-{_place()}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        yield temporary
+        _flush_to_disk(temporary)
+        temporary.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and _concerns(error, path, temporary):
+            raise write_error(path, error) from error
+        raise
+    _flush_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes ``text`` (UTF-8, line ends as they are) to ``path``, whole or not at all.
+
+    Raises:
+        PomError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def write_json(path: Path, obj: object) -> None:
+    """Writes ``obj`` as indented JSON to ``path``, whole or not at all.
+
+    Raises:
+        PomError: the file cannot be written.
+        TypeError: ``obj`` holds something that JSON has no form for.
+    """
+    write_text(path, json.dumps(obj, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_error(path: Path, error: OSError) -> PomError:
+    """Says in one sentence why ``path`` cannot be written and what to do."""
+    if error.errno in _NO_SPACE:
+        return PomError(f"The disk is full, so {path} was not written: free some space there and run this again.")
+    if error.errno in _NO_PERMISSION:
+        return PomError(
+            f"{path} cannot be written because its folder is read-only for you: "
+            "change the folder's permissions or work in another folder."
+        )
+    if error.errno == errno.EFBIG:
+        return PomError(f"{path} would be larger than files may be here: raise the file size limit (ulimit -f).")
+    reason = error.strerror or str(error)
+    return PomError(f"{path} cannot be written ({reason}): check that folder and its disk.")
+
+
+def _concerns(error: OSError, path: Path, temporary: Path) -> bool:
+    """Whether the error comes from writing ``path``: a failed write names no file, a failed open names its own."""
+    if not isinstance(error.filename, str | bytes):
+        return True
+    named = Path(os.fsdecode(error.filename))
+    return named in (path, temporary) or named in path.parents
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes the rename itself last; some network file systems cannot, and the file is there all the same."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _place() -> str:
+    """Where a process number means something: this machine and, on Linux, this container."""
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        namespace = ""
+    return f"{zlib.crc32((socket.gethostname() + namespace).encode()):08x}"
+
+
+def _sweep(folder: Path) -> None:
+    """Removes the leftovers of killed processes, once per folder and process: a listing for every file is slow."""
+    folder = folder.resolve()
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            leftover = _LEFTOVER.match(entry.name)
+            if leftover and _is_stale(entry, leftover["place"], int(leftover["pid"])):
+                with contextlib.suppress(OSError):
+                    Path(entry.path).unlink()
+
+
+def _is_stale(entry: os.DirEntry[str], place: str, pid: int) -> bool:
+    if place == _place():
+        return not _is_running(pid)
+    return time.time() - entry.stat().st_mtime > SECONDS_UNTIL_STALE
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it runs, under another user
+        return True
+    return True

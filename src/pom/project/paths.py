@@ -1,0 +1,216 @@
+"""A project folder, and the only place where a path in it is built."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pom.errors import PomError
+from pom.project.configuration import Configuration, read_configuration
+from pom.project.listing import ANNOTATION, TOMOGRAM, Listing, list_tomograms
+from pom.project.names import DENSITY, EMPTY, SEPARATOR, UNKNOWN, nearest, segmentation_file, without_empty
+
+log = logging.getLogger(__name__)
+
+CONFIGURATION_FILE = "project_configuration.json"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project: its folder, which holds the configuration, training data and networks, and its settings.
+
+    A tomogram goes by its name, the stem of its file: ``TS_001`` for ``TS_001.mrc``.
+    """
+
+    folder: Path
+    configuration: Configuration
+
+    @classmethod
+    def open(cls, folder: Path) -> "Project":
+        """Reads the configuration of the project in ``folder``.
+
+        Raises:
+            PomError: there is none, or it has a fault.
+        """
+        path = folder / CONFIGURATION_FILE
+        if not path.exists():
+            raise PomError(
+                f"There is no {CONFIGURATION_FILE} in {folder.absolute()}: go to a project folder,"
+                " or run 'pom' there to make a new project."
+            )
+        return cls(folder, read_configuration(path))
+
+    # Folders
+
+    def _folder(self, setting: str) -> Path:
+        # Joined this way an absolute path stands for itself.
+        return self.folder / Path(self.configuration.root).expanduser() / Path(setting).expanduser()
+
+    @property
+    def tomogram_dir(self) -> Path:
+        """The folder of the tomograms and their annotations."""
+        return self._folder(self.configuration.tomogram_dir)
+
+    @property
+    def macromolecule_dir(self) -> Path:
+        """The folder of the macromolecules' volumes."""
+        return self._folder(self.configuration.macromolecule_dir)
+
+    @property
+    def output_dir(self) -> Path:
+        """The folder that the segmentations are written to."""
+        return self._folder(self.configuration.output_dir)
+
+    @property
+    def test_dir(self) -> Path:
+        """The folder of the tomograms for a first look, and of their segmentations."""
+        return self._folder(self.configuration.test_dir)
+
+    @property
+    def image_dir(self) -> Path:
+        """The folder of pictures."""
+        return self._folder(self.configuration.image_dir)
+
+    # Names
+
+    @property
+    def ontology_slots(self) -> tuple[str, ...]:
+        """The output classes as configured, ``_`` among them: a place that is kept but not saved."""
+        return self.configuration.ontologies
+
+    @property
+    def ontologies(self) -> tuple[str, ...]:
+        """The output classes without ``_``."""
+        return without_empty(self.configuration.ontologies)
+
+    def known_ontology(self, name: str) -> str:
+        """Returns ``name`` if an ontology bears it.
+
+        Raises:
+            PomError: none does; the sentence names the nearest and lists all.
+        """
+        known = self.listed_ontologies()
+        if name in known:
+            return name
+        closest = nearest(name, known)
+        hint = f" (did you mean {closest!r}?)" if closest else ""
+        raise PomError(f"There is no ontology {name!r}{hint}: the project has {', '.join(known)}.")
+
+    def listed_ontologies(self) -> tuple[str, ...]:
+        """The ontologies, of which there must be one.
+
+        Raises:
+            PomError: the configuration lists none.
+        """
+        if not self.ontologies:
+            path = self.folder / CONFIGURATION_FILE
+            raise PomError(f"{path} lists no ontologies: write the names of what to segment under 'ontologies'.")
+        return self.ontologies
+
+    def tomogram_names(self) -> list[str]:
+        """The tomograms' names, sorted; files passed over are said in one warning."""
+        return self._names(self.tomogram_dir)
+
+    def test_names(self) -> list[str]:
+        """The test tomograms' names, sorted; files passed over are said in one warning."""
+        return self._names(self.test_dir)
+
+    def annotated_names(self) -> list[str]:
+        """The names of the tomograms that an annotation file lies beside, sorted."""
+        listing = list_tomograms(self.tomogram_dir)
+        return sorted(set(listing.tomograms) & set(listing.annotations))
+
+    def orphaned_annotations(self) -> list[str]:
+        """The names of the annotation files that no tomogram lies beside, sorted."""
+        listing = list_tomograms(self.tomogram_dir)
+        return sorted(set(listing.annotations) - set(listing.tomograms))
+
+    def _names(self, folder: Path) -> list[str]:
+        listing = list_tomograms(folder)
+        strange = [stem for stem in listing.segmentations if not self._belongs(stem, folder, listing)]
+        if strange:
+            log.warning(
+                "%s: %d file(s) with '%s' in the name are segmentations, not tomograms, and are left out, such as %s.",
+                folder,
+                len(strange),
+                SEPARATOR,
+                strange[0] + TOMOGRAM,
+            )
+        if listing.not_read:
+            log.warning(
+                "%s: %d file(s) are left out because their names do not end in '%s', such as %s; rename them.",
+                folder,
+                len(listing.not_read),
+                TOMOGRAM,
+                listing.not_read[0],
+            )
+        return list(listing.tomograms)
+
+    def _belongs(self, stem: str, folder: Path, listing: Listing) -> bool:
+        """Whether a segmentation lies where the configuration puts it, so that nobody need be told."""
+        channels: list[str] = []
+        if folder in (self.output_dir, self.test_dir):
+            channels += [*self.ontologies, UNKNOWN]
+        if folder == self.macromolecule_dir:
+            channels += self.configuration.macromolecules
+        name, _, channel = stem.partition(SEPARATOR)
+        return channel in channels and name in listing.tomograms
+
+    # Files of a tomogram
+
+    def tomogram(self, name: str) -> Path:
+        """The volume of a tomogram."""
+        return self.tomogram_dir / f"{name}{TOMOGRAM}"
+
+    def test_tomogram(self, name: str) -> Path:
+        """The volume of a test tomogram."""
+        return self.test_dir / f"{name}{TOMOGRAM}"
+
+    def annotation(self, name: str) -> Path:
+        """The annotation file of a tomogram, beside it."""
+        return self.tomogram_dir / f"{name}{ANNOTATION}"
+
+    def macromolecule(self, name: str, channel: str) -> Path:
+        """The volume of a macromolecule in a tomogram or test tomogram."""
+        return self.macromolecule_dir / segmentation_file(name, channel)
+
+    def output(self, name: str, ontology: str) -> Path:
+        """The segmentation of an ontology (or Unknown) in a tomogram."""
+        return self.output_dir / segmentation_file(name, ontology)
+
+    def test_output(self, name: str, ontology: str) -> Path:
+        """The segmentation of an ontology in a test tomogram, beside it."""
+        return self.test_dir / segmentation_file(name, ontology)
+
+    def input_files(self, name: str, test: bool = False, channels: Sequence[str] | None = None) -> dict[str, Path]:
+        """The file of each input channel of a tomogram, existing or not; ``_`` is left out.
+
+        ``channels``: those of a network; without them, those of the configuration.
+        """
+        wanted = self.configuration.macromolecules if channels is None else channels
+        density = self.test_tomogram(name) if test else self.tomogram(name)
+        return {
+            channel: density if channel == DENSITY else self.macromolecule(name, channel)
+            for channel in wanted
+            if channel != EMPTY
+        }
+
+    # Training data and networks
+
+    def single_dataset(self, ontology: str) -> Path:
+        """The training patches of one ontology."""
+        return self.folder / "training_datasets" / "single" / f"{ontology}.npz"
+
+    @property
+    def joint_dataset(self) -> Path:
+        """The patches with joint labels."""
+        return self.folder / "training_datasets" / "joint.npz"
+
+    def single_network(self, ontology: str) -> Path:
+        """The folder of one ontology's network."""
+        return self.folder / "models" / "single" / ontology
+
+    @property
+    def joint_network(self) -> Path:
+        """The folder of the joint network."""
+        return self.folder / "models" / "joint"

@@ -1,0 +1,161 @@
+"""Where a project stands, and the command that comes next."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pom.project.paths import CONFIGURATION_FILE, Project
+from pom.workflow.survey import (
+    AnnotationSurvey,
+    is_stale,
+    survey_annotations,
+    survey_card,
+    survey_macromolecules,
+    survey_outputs,
+)
+
+if TYPE_CHECKING:
+    from pom.io.checkpoints import ModelCard
+
+
+@dataclass(frozen=True)
+class OntologyState:
+    """How far one ontology is.
+
+    ``tomograms`` and ``boxes``: how many tomograms hold boxes of it, and how many boxes.
+    ``sampled``, ``trained``: whether its training patches, and its single network, are there.
+    ``single_dice``, ``joint_dice``: validation Dice, 0..1, of its single network and of the joint network, or None.
+    ``outputs``: in how many tomograms it is segmented.
+    """
+
+    ontology: str
+    tomograms: int
+    boxes: int
+    sampled: bool
+    trained: bool
+    single_dice: float | None
+    joint_dice: float | None
+    outputs: int
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How far a project is.
+
+    ``annotated``: tomograms with an annotation file. ``stale``: annotations were saved after the patches were
+    sampled. ``processed``: tomograms with every output of the joint network. ``waiting``: those without, whose
+    inputs are all there. ``missing_macromolecules``: per channel the number of tomograms without its volume.
+    ``notes``: what a person should know, a sentence each. ``next_command``: the command to give now, or what to
+    do where there is none.
+    """
+
+    tomograms: int
+    annotated: int
+    test_tomograms: int
+    ontologies: tuple[OntologyState, ...]
+    stale: bool
+    joint_sampled: bool
+    joint_trained: bool
+    processed: int
+    waiting: int
+    missing_macromolecules: Mapping[str, int]
+    notes: tuple[str, ...]
+    next_command: str
+
+
+def overview(project: Project) -> Overview:
+    """Gathers the state of a project from its files; writes nothing.
+
+    A damaged annotation file or network becomes a note. Each folder is listed once, so that thousands of
+    tomograms take a moment and not minutes.
+
+    Raises:
+        PomError: a folder of the project cannot be read.
+    """
+    names = project.tomogram_names()
+    annotated_names = project.annotated_names()
+    annotations = survey_annotations(project, annotated_names)
+    notes = annotations.notes
+    joint = survey_card(project.joint_network, notes)
+    outputs, processed = survey_outputs(project, names)
+    ontologies = [
+        _ontology(project, name, annotations, survey_card(project.single_network(name), notes))
+        for name in project.ontologies
+    ]
+    stale = is_stale(project, annotated_names)
+    if stale:
+        notes.append("Annotations have changed since the patches were sampled: sample and train again to use them.")
+    missing, lacking = survey_macromolecules(project, names)
+    state = Overview(
+        tomograms=len(names),
+        annotated=len(annotated_names),
+        test_tomograms=len(project.test_names()),
+        ontologies=tuple(
+            replace(o, joint_dice=_dice(joint, o.ontology), outputs=outputs[o.ontology]) for o in ontologies
+        ),
+        stale=stale,
+        joint_sampled=project.joint_dataset.exists(),
+        joint_trained=joint is not None,
+        processed=len(processed),
+        waiting=len(set(names) - processed - lacking),
+        missing_macromolecules=missing,
+        notes=tuple(notes),
+        next_command="",
+    )
+    return replace(state, next_command=_next_command(project, state))
+
+
+def _ontology(project: Project, name: str, annotations: AnnotationSurvey, single: "ModelCard | None") -> OntologyState:
+    """What concerns the ontology alone; the joint network and the outputs are added by the caller."""
+    return OntologyState(
+        ontology=name,
+        tomograms=annotations.tomograms[name],
+        boxes=annotations.boxes[name],
+        sampled=project.single_dataset(name).exists(),
+        trained=single is not None,
+        single_dice=_dice(single, name),
+        joint_dice=None,
+        outputs=0,
+    )
+
+
+def _dice(card: "ModelCard | None", ontology: str) -> float | None:
+    return None if card is None else card.validation.get(ontology, {}).get("dice")
+
+
+def _next_command(project: Project, state: Overview) -> str:
+    if not state.tomograms:
+        return f"put tomograms (NAME.mrc) into {project.tomogram_dir}"
+    if not state.ontologies:
+        return f"list the names of what to segment under 'ontologies' in {project.folder / CONFIGURATION_FILE}"
+    return _next_of_training(project, state) or _next_of_processing(project, state)
+
+
+def _next_of_training(project: Project, state: Overview) -> str | None:
+    if not state.joint_trained and not any(o.boxes or o.sampled or o.trained for o in state.ontologies):
+        return (
+            f"annotate {', '.join(project.ontologies)} in Ais: draw, place boxes, and save NAME.scns beside NAME.mrc"
+            f" in {project.tomogram_dir}"
+        )
+    # Patches that were deleted when all training was done are no work left undone.
+    unsampled = [o for o in state.ontologies if o.boxes and not o.sampled and not (o.trained and state.joint_trained)]
+    if state.stale or unsampled:
+        return "pom single initialize"
+    untrained = [o.ontology for o in state.ontologies if o.sampled and not o.trained]
+    if len(untrained) == 1 and any(o.trained for o in state.ontologies):
+        return f"pom single train -o {shlex.quote(untrained[0])}"
+    if untrained:
+        return "pom single train --all"
+    if state.joint_trained:
+        return None
+    return "pom shared train" if state.joint_sampled else "pom shared initialize"
+
+
+def _next_of_processing(project: Project, state: Overview) -> str:
+    if state.waiting:
+        return "pom shared process"
+    if state.processed < state.tomograms:
+        channels = ", ".join(state.missing_macromolecules)
+        return f"put the missing volumes of {channels} into {project.macromolecule_dir}, then pom shared process"
+    return "nothing: every tomogram is segmented"

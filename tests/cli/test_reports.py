@@ -1,0 +1,142 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import typer
+
+from pom.cli import reports
+from pom.workflow.overview import OntologyState, Overview
+
+LONG = "Rough endoplasmic reticulum membrane"
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was shown on standard output, without empty lines; none is wider than a terminal."""
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "\x1b" not in captured.out
+    shown = [line.rstrip() for line in captured.out.splitlines() if line.strip()]
+    assert max(len(line) for line in shown) <= 80
+    return shown
+
+
+def count(ontology: str, **dropped: int) -> Any:
+    reasons = {reason.replace("_", " "): number for reason, number in dropped.items()}
+    return SimpleNamespace(ontology=ontology, tomograms=3, boxes=45, with_pixels=30, without_pixels=15, dropped=reasons)
+
+
+def state(**changes: Any) -> Overview:
+    values: dict[str, Any] = {
+        "tomograms": 5000,
+        "annotated": 3,
+        "test_tomograms": 2,
+        "ontologies": (
+            OntologyState("Vesicle", 3, 45, True, True, 0.81234, 0.9, 12),
+            OntologyState(LONG, 0, 0, False, False, None, None, 0),
+            OntologyState("[red]", 1, 2, True, True, None, float("nan"), 0),
+        ),
+        "stale": False,
+        "joint_sampled": True,
+        "joint_trained": True,
+        "processed": 12,
+        "waiting": 1,
+        "missing_macromolecules": {"Membrane": 4},
+        "notes": ("Something is odd.",),
+        "next_command": "pom shared process",
+    }
+    return Overview(**(values | changes))
+
+
+def test_the_sampling_table(capsys: pytest.CaptureFixture[str]) -> None:
+    summary: Any = SimpleNamespace(
+        rows=[count("Vesicle"), count(LONG, outside_the_tomogram=2, no_macromolecule=10)],
+        unknown_titles=[("Vesicel", 4, "Vesicle"), ("X", 1, None)],
+    )
+    reports.report_sampling(summary)
+    shown = lines(capsys)
+    assert shown[0].split() == ["Ontology", "Tomograms", "Boxes", "With", "pixels", "Without", "Dropped"]
+    assert shown[2].split() == ["Vesicle", "3", "45", "30", "15", "-"]
+    column = shown[0].index("Dropped")
+    assert " ".join(line[column:].strip() for line in shown[3:-2]).split() == (
+        ["2", "outside", "the", "tomogram", "10", "no", "macromolecule"]
+    )
+    assert shown[-2] == "4 boxes titled 'Vesicel': no ontology bears that name (nearest: Vesicle)."
+    assert shown[-1] == "1 box titled 'X': no ontology bears that name."
+
+
+def test_the_validation_table(capsys: pytest.CaptureFixture[str]) -> None:
+    cards: Any = {
+        "a": SimpleNamespace(validation={"Vesicle": {"dice": 0.51249, "precision": 1.0}}),
+        "b": SimpleNamespace(validation={LONG: {"dice": float("nan"), "recall": 0.0}}),
+    }
+    reports.report_training(cards)
+    shown = lines(capsys)
+    assert shown[0].split() == ["Validation", "Dice", "Precision", "Recall"]
+    assert shown[2].split() == ["Vesicle", "0.512", "1.000", "-"]
+    assert shown[3].split() == [*LONG.split(), "-", "-", "0.000"]
+
+
+def test_the_processing_report(capsys: pytest.CaptureFixture[str]) -> None:
+    report: Any = SimpleNamespace(done=["a", "b"], skipped=["c"], failed={})
+    reports.report_processing(report)
+    assert lines(capsys) == ["2 tomograms segmented, 1 skipped because their outputs are there."]
+
+
+def test_failures_are_whole_however_long(capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "/data/" + "x" * 100 + "/TS_1.mrc is empty: copy or write it again."
+    report: Any = SimpleNamespace(done=[], skipped=[], failed={"TS_1": reason, "TS 2": "no Membrane"})
+    with pytest.raises(typer.Exit) as exit_status:
+        reports.report_processing(report)
+    assert exit_status.value.exit_code == 1
+    shown = lines(capsys)
+    assert shown[0] == "0 tomograms segmented, 2 failed."
+    assert "x" * 100 in "".join("".join(line.removeprefix("TS_1").split()) for line in shown)
+    assert shown[-1].split() == ["TS", "2", "no", "Membrane"]
+
+
+def test_the_overview(capsys: pytest.CaptureFixture[str]) -> None:
+    reports.report_overview(Path("/data/cells"), state())
+    shown = lines(capsys)
+    assert shown[:5] == [
+        "Project /data/cells",
+        "  Tomograms         5000, annotated 3, for testing 2",
+        "  Joint network     trained, mean Dice 0.900",
+        "  Processed         12 of 5000",
+        "  Without Membrane  4",
+    ]
+    assert shown[5].split() == [
+        "Ontology",
+        "Annotated",
+        "Boxes",
+        "Patches",
+        "Single",
+        "Dice",
+        "Joint",
+        "Dice",
+        "Outputs",
+    ]
+    assert shown[7].split() == ["Vesicle", "3", "45", "yes", "0.812", "0.900", "12"]
+    assert shown[-3].split() == ["[red]", "1", "2", "yes", "trained", "-", "0"]
+    assert shown[-2:] == ["Note: Something is odd.", "Next: pom shared process"]
+    # The long name is folded within its column, whole.
+    assert "".join("".join(line[:18].split()) for line in shown[8:-3]) == LONG.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"joint_trained": False}, "not trained, patches ready"),
+        ({"joint_trained": False, "joint_sampled": False}, "not trained"),
+        ({"ontologies": ()}, "trained"),
+    ],
+)
+def test_the_joint_network_in_words(capsys: pytest.CaptureFixture[str], changes: dict[str, Any], expected: str) -> None:
+    reports.report_overview(Path("/data"), state(**changes))
+    assert lines(capsys)[2].split(maxsplit=2) == ["Joint", "network", expected]

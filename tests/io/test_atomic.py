@@ -1,0 +1,163 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pom.errors import PomError
+from pom.io import atomic
+from pom.io.atomic import atomic_path, write_error, write_json, write_text
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KiB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a tiny disk needs root on Linux")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_file_appears_at_the_end_and_only_then(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder" / "a.npz"
+    with atomic_path(target) as temporary:
+        assert temporary.parent == target.parent
+        assert temporary.name.startswith(".")
+        assert temporary.suffix == ".npz"
+        np.savez(temporary, a=np.arange(3))
+        assert not target.exists()
+    assert names(target.parent) == ["a.npz"]
+    assert np.load(target)["a"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), PomError("no")])
+def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
+    target = tmp_path / "a.txt"
+    write_text(target, "old")
+    with pytest.raises(type(error)), atomic_path(target) as temporary:
+        temporary.write_text("half of the n")
+        raise error
+    assert names(tmp_path) == ["a.txt"]
+    assert target.read_text() == "old"
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with atomic_path(target) as first, atomic_path(target) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert target.read_text() == "first"  # it was renamed last
+
+
+def test_text_and_json_round_trip(tmp_path: Path) -> None:
+    write_text(tmp_path / "a b.txt", "5 Å\r\n")
+    assert (tmp_path / "a b.txt").read_bytes() == "5 Å\r\n".encode()
+    write_json(tmp_path / "a.json", {"name": "Zellhülle", "sizes": (1, 2)})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"name": "Zellhülle", "sizes": [1, 2]}
+    assert "Zellhülle" in text and text.endswith("}\n")
+
+
+def test_a_body_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PomError, match=r"a\.txt cannot be written"), atomic_path(tmp_path / "a.txt"):
+        pass
+
+
+def test_errors_about_other_files_pass_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        (tmp_path / "elsewhere.txt").read_text()
+    assert names(tmp_path) == []
+
+
+def test_full_disk(tiny_disk: Path) -> None:
+    write_text(tiny_disk / "a.txt", "old")
+    with pytest.raises(PomError, match=r"The disk is full, so .*a\.txt was not written: free some space"):
+        write_text(tiny_disk / "a.txt", "x" * 1_000_000)
+    assert names(tiny_disk) == ["a.txt"]
+    assert (tiny_disk / "a.txt").read_text() == "old"
+
+
+def test_read_only_disk(tiny_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+    with pytest.raises(PomError, match=r"a\.txt cannot be written because its folder is read-only"):
+        write_text(tiny_disk / "a.txt", "text")
+
+
+def test_folder_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    user = os.geteuid()
+    try:
+        if user == 0:  # root may write everywhere, so be somebody else meanwhile
+            os.seteuid(65534)
+        with pytest.raises(PomError, match=r"a\.txt cannot be written because its folder is read-only"):
+            write_text(tmp_path / "a.txt", "text")
+    finally:
+        os.seteuid(user)
+        tmp_path.chmod(0o700)
+
+
+def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "output").write_text("a file")
+    with pytest.raises(PomError, match=r"a\.txt cannot be written"):
+        write_text(tmp_path / "output" / "a.txt", "text")
+
+
+def test_a_folder_where_the_file_goes(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(PomError, match=r"a\.txt cannot be written"):
+        write_text(tmp_path / "a.txt", "text")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_other_reasons_are_named() -> None:
+    assert "ulimit" in str(write_error(Path("a"), OSError(errno.EFBIG, "File too large")))
+    assert "(Input/output error)" in str(write_error(Path("a"), OSError(errno.EIO, "Input/output error")))
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from pom.io.atomic import atomic_path
+with atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_leftover_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
+    assert killed.returncode == -9
+    (leftover,) = names(tmp_path)
+    assert leftover.startswith(".a.pom-")
+    write_text(tmp_path / "b.txt", "text")
+    assert names(tmp_path) == ["b.txt"]
+
+
+def test_only_stale_leftovers_are_removed(tmp_path: Path) -> None:
+    ours = f".a.pom-{atomic._place()}-{os.getpid()}-01234567.mrc"
+    elsewhere = ".a.pom-00000000-999999999-01234567.mrc"
+    old = ".b.pom-00000000-1-01234567"
+    foreign = ".profile"
+    for name in (ours, elsewhere, old, foreign):
+        (tmp_path / name).touch()
+    day_ago = time.time() - 25 * 3600
+    os.utime(tmp_path / old, (day_ago, day_ago))
+    os.utime(tmp_path / foreign, (day_ago, day_ago))
+    write_text(tmp_path / "c.txt", "text")
+    assert names(tmp_path) == sorted([ours, elsewhere, foreign, "c.txt"])
