@@ -26,10 +26,8 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
         yield from rich_track(items, description, total=total, console=Console(stderr=True))
         return
     last_line = time.monotonic()
-    done = 0
-    for item in items:
+    for done, item in enumerate(items, start=1):
         yield item
-        done += 1
         now = time.monotonic()
         if done == total or now - last_line > SECONDS_BETWEEN_LINES:
             log.info("%s: %d of %d", description, done, total)

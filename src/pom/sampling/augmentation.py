@@ -1,0 +1,69 @@
+"""Random changes of training patches, made on the fly and on the network's own device."""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from pom.networks.orientations import N_ORIENTATIONS, orient
+
+LARGEST_ZOOM = 1.25
+LARGEST_TURN = math.pi / 4
+CONTRAST = 0.2
+BRIGHTNESS = 0.2
+NOISE = 0.3
+BLUR_SHARE = 0.3
+
+
+def augment(images: Tensor, masks: Tensor, density: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
+    """Gives every patch a random orientation, turn, zoom and look.
+
+    Args:
+        images: (n, channel, y, x) float32, y and x equal.
+        masks: (n, mask, y, x) float32, 0 or 1; moved with the images, 0 where they come from outside the patch.
+        density: (channel,) bool; only density changes its contrast, noise and sharpness, since the other channels
+            are probabilities.
+        random: where the randomness comes from; on the CPU, so that a seed gives the same on every device.
+
+    Returns:
+        Images and masks, of the same shapes.
+    """
+    both = torch.cat([images, masks], dim=1)
+    both = _orient_randomly(both, random)
+    images, masks = torch.split(both, [images.shape[1], masks.shape[1]], dim=1)
+    images, masks = _turn_and_zoom(images, masks, random)
+    return torch.where(density[:, None, None], _change_look(images, random), images), masks
+
+
+def _orient_randomly(patches: Tensor, random: Generator) -> Tensor:
+    chosen = torch.randint(N_ORIENTATIONS, (len(patches),), generator=random)
+    return torch.stack([orient(patch, int(k)) for patch, k in zip(patches, chosen, strict=True)])
+
+
+def _turn_and_zoom(images: Tensor, masks: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
+    n = len(images)
+    angle = (2.0 * torch.rand(n, generator=random) - 1.0) * LARGEST_TURN
+    zoom = torch.exp((2.0 * torch.rand(n, generator=random) - 1.0) * math.log(LARGEST_ZOOM))
+    cosine, sine, zero = torch.cos(angle) * zoom, torch.sin(angle) * zoom, torch.zeros(n)
+    rows = [torch.stack([cosine, -sine, zero], dim=1), torch.stack([sine, cosine, zero], dim=1)]
+    transform = torch.stack(rows, dim=1).to(images.device)
+    grid = F.affine_grid(transform, list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    labels = F.grid_sample(masks, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return moved, labels
+
+
+def _change_look(images: Tensor, random: Generator) -> Tensor:
+    n, device = len(images), images.device
+
+    def per_patch(values: Tensor) -> Tensor:
+        return values[:, None, None, None].to(device)
+
+    gain = per_patch(torch.exp(CONTRAST * torch.randn(n, generator=random)))
+    offset = per_patch(BRIGHTNESS * torch.randn(n, generator=random))
+    noise = per_patch(NOISE * torch.rand(n, generator=random))
+    is_blurred = per_patch(torch.rand(n, generator=random) < BLUR_SHARE)
+    blurred = (images + F.avg_pool2d(images, 3, stride=1, padding=1)) / 2.0
+    images = torch.where(is_blurred, blurred, images)
+    return images * gain + offset + noise * torch.randn(images.shape, generator=random).to(device)

@@ -1,0 +1,246 @@
+"""One training, from data to weights: interrupted, resumed, short of memory, on one device or several."""
+
+import copy
+import hashlib
+import json
+import logging
+import math
+import shutil
+import sys
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from torch import Tensor, nn
+
+from pom.errors import PomError
+from pom.io.atomic import write_text
+from pom.networks.devices import Devices
+from pom.training.callbacks import History, ProgressLines, averaged_weights
+from pom.training.data import LabelledPatches, PatchData
+from pom.training.task import Objective, Schedule, SegmentationTask
+
+log = logging.getLogger(__name__)
+
+LEARNING_RATE = 3e-3
+DECAY = 0.98
+SMALLEST_BATCH = 4
+STEPS_PER_EPOCH = 8
+VALIDATION_BATCH = 32
+PATIENCE_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train; everything here that changes the result is part of the fingerprint."""
+
+    epochs: int
+    batch_size: int
+    """Patches per step over all devices; fewer where there are few patches, see ``steps_per_epoch``."""
+    learning_rate: float
+    seed: int
+    bf16: bool
+    stop_early: bool
+    """Whether the validation patches can be trusted to end the training and to choose the best epoch."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gives."""
+
+    network: nn.Module
+    """With the averaged weights, in evaluation mode, on the CPU."""
+    validation: dict[str, dict[str, float]]
+    history: list[dict[str, float]]
+    epochs: int
+    batch_size: int
+    seconds: float
+
+
+def fit(
+    network: nn.Module,
+    objective: Objective,
+    training: LabelledPatches,
+    validation: LabelledPatches,
+    density: Tensor,
+    plan: Plan,
+    devices: Devices,
+    folder: Path,
+    title: str,
+) -> Trained:
+    """Trains a network, going on where the same training was interrupted.
+
+    Args:
+        network: with its first weights.
+        objective: loss and validation figures.
+        training: patches to learn from.
+        validation: patches to judge by, may be none.
+        density: (channel,) bool, which channels are density.
+        plan: how to train.
+        devices: where; several GPUs train together.
+        folder: gets ``history.csv`` and, until the training is done, its checkpoints.
+        title: of the progress.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C or SIGTERM; what was reached is kept.
+        PomError: not even one patch fits into memory.
+    """
+    started = time.monotonic()
+    state = TrainingState(folder, fingerprint(network, training, validation, plan))
+    processes = max(1, len(devices.gpus))
+    batch_size = step_size(len(training), plan.batch_size)
+    first_weights = copy.deepcopy(network.state_dict())
+    pieces = 1
+    while True:
+        network.load_state_dict(first_weights)
+        history = History(folder / "history.csv")
+        per_process = max(1, batch_size // (processes * pieces))
+        data = PatchData(training, validation, per_process, plan.seed)
+        steps = math.ceil(data.batches_per_epoch(processes) / pieces) * plan.epochs
+        task = SegmentationTask(network, objective, density, Schedule(plan.learning_rate, steps), plan.seed)
+        trainer = _trainer(plan, devices, [history, *state.callbacks(plan, bool(len(validation)), title)], pieces)
+        try:
+            with _quiet():
+                trainer.fit(task, datamodule=data, ckpt_path=state.checkpoint(), weights_only=True)
+            break
+        except torch.OutOfMemoryError:
+            if per_process == 1:
+                raise PomError(f"{title}: not even one patch fits into GPU memory; use a GPU with more.") from None
+            pieces *= 2
+            log.warning("%s: out of GPU memory; going on with %d patches at a time.", title, per_process // 2)
+            del trainer, task
+            torch.cuda.empty_cache()
+        except SystemExit as interrupted:  # Lightning leaves so after Ctrl-C
+            raise KeyboardInterrupt from interrupted
+    if trainer.interrupted or trainer.received_sigterm:
+        raise KeyboardInterrupt
+    state.restore_best(task)
+    task.cpu().eval()
+    figures = _validate(task, validation) if len(validation) else {}
+    if trainer.is_global_zero:
+        state.clear()
+    return Trained(task.network, figures, history.rows, trainer.current_epoch, batch_size, time.monotonic() - started)
+
+
+class TrainingState:
+    """What is kept on disk while a training runs, so that it can go on; gone when it is done."""
+
+    def __init__(self, folder: Path, mark: str) -> None:
+        self._folder = folder / ".training"
+        mark_file = self._folder / "fingerprint"
+        if not mark_file.exists() or mark_file.read_text() != mark:
+            if self._folder.exists():
+                log.info("The interrupted training in %s was of other data or settings; starting anew.", folder)
+                self.clear()
+            write_text(mark_file, mark)
+
+    def callbacks(self, plan: Plan, validated: bool, title: str) -> list[Callback]:
+        """The callbacks that write the state, stop early, and show progress."""
+        # The averaged weights come before the checkpoints, which keep both them and the current ones.
+        callbacks: list[Callback] = [
+            averaged_weights(DECAY),
+            ModelCheckpoint(
+                self._folder, "last", save_on_train_epoch_end=True, enable_version_counter=False, every_n_epochs=1
+            ),
+            RichProgressBar() if sys.stderr.isatty() else ProgressLines(title),
+        ]
+        if plan.stop_early and validated:
+            patience = max(5, round(PATIENCE_SHARE * plan.epochs))
+            callbacks += [
+                EarlyStopping("dice", mode="max", patience=patience, check_on_train_epoch_end=True),
+                ModelCheckpoint(
+                    self._folder,
+                    "best",
+                    monitor="dice",
+                    mode="max",
+                    save_on_train_epoch_end=True,
+                    enable_version_counter=False,
+                ),
+            ]
+        return callbacks
+
+    def checkpoint(self) -> Path | None:
+        """The checkpoint to go on from, if there is one that can be read."""
+        path = self._folder / "last.ckpt"
+        if not path.exists():
+            return None
+        try:
+            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except Exception as error:  # a torn file fails in many ways
+            log.warning("%s cannot be read (%s); training starts anew.", path, type(error).__name__)
+            return None
+        return path
+
+    def restore_best(self, task: SegmentationTask) -> None:
+        """Gives the network the weights of its best epoch, where they were kept."""
+        path = self._folder / "best.ckpt"
+        if path.exists():
+            task.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+
+    def clear(self) -> None:
+        """Removes the state."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def step_size(n_patches: int, configured: int) -> int:
+    """Patches per step: as configured, but fewer where an epoch would be fewer than ``STEPS_PER_EPOCH`` steps.
+
+    A few dozen patches in steps of 32 or 64 would leave a network all but untrained after a hundred epochs.
+    """
+    return max(1, min(configured, max(SMALLEST_BATCH, n_patches // STEPS_PER_EPOCH), n_patches))
+
+
+def fingerprint(network: nn.Module, training: LabelledPatches, validation: LabelledPatches, plan: Plan) -> str:
+    """A hash of all that decides the result of a training."""
+    digest = hashlib.sha256(json.dumps([asdict(plan), str(network)]).encode())
+    for patches in (training, validation):
+        for name in patches.__dataclass_fields__:
+            digest.update(getattr(patches, name).numpy().tobytes())
+    for weights in network.state_dict().values():
+        digest.update(weights.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _trainer(plan: Plan, devices: Devices, callbacks: list[Callback], pieces: int) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="gpu" if devices.gpus else "cpu",
+        devices=list(devices.gpus) if devices.gpus else 1,
+        strategy="ddp" if len(devices.gpus) > 1 else "auto",
+        precision="bf16-mixed" if plan.bf16 else "32-true",
+        max_epochs=plan.epochs,
+        accumulate_grad_batches=pieces,
+        callbacks=callbacks,
+        logger=False,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def _validate(task: SegmentationTask, validation: LabelledPatches) -> dict[str, dict[str, float]]:
+    """The figures of the final weights, in float32 on the CPU; those that are 0/0 are left out."""
+    with torch.inference_mode():
+        for start in range(0, len(validation), VALIDATION_BATCH):
+            batch = validation[list(range(start, min(start + VALIDATION_BATCH, len(validation))))]
+            task.count(batch, task(batch["images"]))
+    return {
+        name: {measure: round(value, 4) for measure, value in figures.items() if not math.isnan(value)}
+        for name, figures in task.validation_figures().items()
+    }
+
+
+class _quiet(warnings.catch_warnings):  # noqa: N801
+    """Keeps Lightning's advice to programmers from the person who trains."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        return entered

@@ -1,0 +1,95 @@
+"""What single and joint networks learn from their patches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pom.networks.losses import joint_loss, single_loss
+from pom.sampling.patches import JointPatchSet, PatchSet
+from pom.training.data import LabelledPatches
+from pom.training.task import Objective
+
+RAREST_SHARE = 1e-3
+"""A class rarer than this among the labels is weighted as if it had this share."""
+
+
+def single_patches(patches: PatchSet, ontology: str) -> LabelledPatches:
+    """The patches as the single network of an ontology learns from them.
+
+    In its own boxes every pixel counts; of other ontologies' patches only what was drawn, as something it is not.
+    """
+    is_own = (patches.ontologies == ontology)[:, None, None]
+    target = patches.drawn & is_own
+    valid = patches.boxed & (is_own | patches.drawn)
+    own = np.zeros(len(patches), np.int64)
+    # Own and foreign patches are spread apart over the batches, so that each batch holds some of its own.
+    strata = np.where(is_own[:, 0, 0], 0, 1)
+    return _tensors(patches, target.astype(np.uint8), valid, own, target, valid, strata)
+
+
+def joint_patches(patches: JointPatchSet) -> LabelledPatches:
+    """The patches as the joint network learns from them: every pixel inside the tomogram has a label.
+
+    Validation asks only what a person answered: in each box, where its own ontology is and where not.
+    """
+    order = {name: index for index, name in enumerate(patches.outputs.tolist())}
+    own = np.array([order[name] for name in patches.ontologies.tolist()], np.int64)
+    return _tensors(patches, patches.labels, patches.inside, own, patches.drawn, patches.boxed, own)
+
+
+def single_objective(ontology: str, training: LabelledPatches) -> Objective:
+    """The objective of the single network of an ontology.
+
+    Drawn pixels weigh more where they are rare: by the square root of how many others there are for each.
+    """
+    drawn = int((training.target.bool() & training.valid).sum())
+    others = int(training.valid.sum()) - drawn
+    drawn_weight = float(np.sqrt(max(others, 1) / max(drawn, 1)))
+
+    def loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        return single_loss(logits, target > 0, valid, drawn_weight)
+
+    def predicted_mask(logits: Tensor, _: Tensor) -> Tensor:
+        return logits[:, 0] > 0
+
+    return Objective(loss, predicted_mask, {0: ontology})
+
+
+def joint_objective(outputs: Sequence[str], training: LabelledPatches) -> Objective:
+    """The objective of the joint network; rare classes weigh more, by the inverse square root of their share."""
+    counts = torch.bincount(training.target[training.valid].long(), minlength=len(outputs)).float()
+    share = counts / counts.sum().clamp(min=1.0)
+    weights = share.clamp(min=RAREST_SHARE).rsqrt()
+    weights = weights / (weights * share).sum().clamp(min=1e-6)
+    judged = {index: outputs[index] for index in sorted({int(index) for index in training.own})}
+
+    def loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        return joint_loss(logits, target, valid, weights.to(logits.device))
+
+    def predicted_mask(logits: Tensor, own: Tensor) -> Tensor:
+        return logits.argmax(dim=1) == own[:, None, None]
+
+    return Objective(loss, predicted_mask, judged)
+
+
+def _tensors(
+    patches: PatchSet,
+    target: NDArray[np.uint8],
+    valid: NDArray[np.bool_],
+    own: NDArray[np.int64],
+    drawn: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    strata: NDArray[np.int64],
+) -> LabelledPatches:
+    return LabelledPatches(
+        images=torch.from_numpy(patches.images),
+        target=torch.from_numpy(target),
+        valid=torch.from_numpy(valid),
+        own=torch.from_numpy(own),
+        drawn=torch.from_numpy(drawn),
+        known=torch.from_numpy(known),
+        strata=torch.from_numpy(strata),
+    )

@@ -1,0 +1,138 @@
+"""A network from its patches to its folder: trained, judged, pictured, saved."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pom.errors import PomError
+from pom.io.channels import DENSITY, Preprocessing
+from pom.io.checkpoints import ModelCard, TrainingRecord, current_versions, load_weights, save_network, timestamp
+from pom.networks.devices import Devices
+from pom.networks.unet import UNet
+from pom.sampling.patches import PatchSet
+from pom.training.data import LabelledPatches
+from pom.training.fit import Plan, Trained, fit
+from pom.training.pictures import draw_curves, draw_montage
+from pom.training.task import Objective
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One network to train."""
+
+    kind: Literal["single", "joint"]
+    title: str
+    """Of progress and pictures."""
+    outputs: tuple[str, ...]
+    patches: PatchSet
+    labelled: LabelledPatches
+    """The same patches, as the network learns from them."""
+    counterexamples: int
+    """How many of the training patches belong to other ontologies."""
+    folder: Path
+    checkpoint: Path | None = None
+    """Weights to begin with."""
+
+
+def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Devices) -> ModelCard:
+    """Trains a network and writes it with its card, history, curves and montage into its folder.
+
+    Raises:
+        PomError: the checkpoint does not fit, or a file cannot be written.
+    """
+    patches = assignment.patches
+    preprocessing = Preprocessing.model_validate_json(patches.preprocessing)
+    torch.manual_seed(plan.seed)
+    network = UNet(len(preprocessing.channels), len(assignment.outputs))
+    if assignment.checkpoint is not None:
+        _begin_with(network, assignment.checkpoint)
+    training_indices, validation_indices = np.flatnonzero(~patches.validation), np.flatnonzero(patches.validation)
+    training, validation = assignment.labelled.at(training_indices), assignment.labelled.at(validation_indices)
+    density = torch.tensor([channel == DENSITY for channel in preprocessing.channels])
+    trained = fit(network, objective, training, validation, density, plan, devices, assignment.folder, assignment.title)
+    draw_curves(assignment.folder / "curves.png", assignment.title, trained.history)
+    shown = validation_indices if len(validation_indices) else training_indices
+    _draw_montage(assignment, objective, trained, shown)
+    card = ModelCard(
+        kind=assignment.kind,
+        outputs=assignment.outputs,
+        preprocessing=preprocessing,
+        pixel_size=patches.pixel_size,
+        architecture="UNet",
+        widths=network.widths,
+        weights_sha256="",
+        training=_record(assignment, plan, trained),
+        validation=trained.validation,
+        versions=current_versions(),
+        created=timestamp(),
+    )
+    return save_network(assignment.folder, trained.network.state_dict(), card)
+
+
+def held_out(patches: PatchSet) -> Literal["tomograms", "boxes", "nothing"]:
+    """Whether validation patches come from tomograms that no training patch is of."""
+    if not patches.validation.any():
+        return "nothing"
+    training = set(patches.tomograms[~patches.validation].tolist())
+    return "boxes" if training & set(patches.tomograms[patches.validation].tolist()) else "tomograms"
+
+
+def _begin_with(network: UNet, checkpoint: Path) -> None:
+    try:
+        network.load_state_dict(load_weights(checkpoint))
+    except RuntimeError as error:
+        raise PomError(
+            f"The weights in {checkpoint} are of another network than this project's: "
+            "channels, ontologies or architecture differ."
+        ) from error
+
+
+def _record(assignment: Assignment, plan: Plan, trained: Trained) -> TrainingRecord:
+    patches = assignment.patches
+    return TrainingRecord(
+        tomograms=_names(patches.tomograms[~patches.validation]),
+        validation_tomograms=_names(patches.tomograms[patches.validation]),
+        patches=int((~patches.validation).sum()),
+        validation_patches=int(patches.validation.sum()),
+        counterexamples=assignment.counterexamples,
+        held_out=held_out(patches),
+        epochs=trained.epochs,
+        batch_size=trained.batch_size,
+        learning_rate=plan.learning_rate,
+        precision="bf16" if plan.bf16 else "float32",
+        seed=plan.seed,
+        seconds=round(trained.seconds, 1),
+        started_from=str(assignment.checkpoint or ""),
+    )
+
+
+def _names(tomograms: NDArray[np.str_]) -> tuple[str, ...]:
+    return tuple(sorted(set(tomograms.tolist())))
+
+
+def _draw_montage(assignment: Assignment, objective: Objective, trained: Trained, shown: NDArray[np.intp]) -> None:
+    from pom.training.pictures import MOST_PATCHES
+
+    has_drawn = assignment.labelled.drawn.flatten(1).any(dim=1).numpy()
+    chosen = np.array(sorted(shown, key=lambda i: not has_drawn[i])[:MOST_PATCHES])
+    batch = assignment.labelled.at(chosen)
+    with torch.inference_mode():
+        predicted = objective.predicted_mask(trained.network(batch.images), batch.own)
+    patches = assignment.patches
+    names = [f"{patches.tomograms[i]}, z {patches.centres[i][0]}, {patches.ontologies[i]}" for i in chosen]
+    draw_montage(
+        assignment.folder / "montage.png",
+        assignment.title,
+        batch.images[:, 0].numpy(),
+        batch.drawn.numpy(),
+        batch.known.numpy(),
+        predicted.numpy(),
+        names,
+    )

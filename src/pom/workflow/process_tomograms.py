@@ -1,0 +1,70 @@
+"""What single and shared process have in common: which tomograms, which outputs, which network."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from pom.errors import PomError
+from pom.inference.predictor import Predictor
+from pom.inference.process import Job, ProcessReport, process
+from pom.io.channels import read_network_input
+from pom.io.checkpoints import load_network
+from pom.io.mrc import is_placeholder
+from pom.networks.devices import Devices, use_bf16
+from pom.project.paths import Project
+
+
+def load_predictor(project: Project, folder: Path, made_by: str, devices: Devices, n_orientations: int) -> Predictor:
+    """The network in a folder, ready to predict.
+
+    Raises:
+        PomError: there is none.
+    """
+    weights, card = load_network(folder, made_by)
+    bf16 = use_bf16(devices, project.configuration.precision)
+    return Predictor(weights, card, devices.first, bf16=bf16, n_orientations=n_orientations)
+
+
+def process_tomograms(
+    project: Project,
+    names: Sequence[str],
+    predictor: Predictor,
+    outputs_of: Callable[[str], Mapping[int, Path]],
+    *,
+    test: bool,
+    overwrite: bool,
+) -> ProcessReport:
+    """Applies a network to tomograms.
+
+    Args:
+        project: whose configuration says how to write.
+        names: of the tomograms.
+        predictor: the network.
+        outputs_of: where a tomogram's outputs go, by the network's output index.
+        test: whether the tomograms are those of the test folder.
+        overwrite: whether outputs that are there are made again.
+    """
+    report = ProcessReport()
+    preprocessing = predictor.card.preprocessing
+    jobs = []
+    for name in names:
+        outputs = dict(outputs_of(name))
+        if not overwrite and all(path.exists() and not is_placeholder(path) for path in outputs.values()):
+            report.skipped.append(name)
+            continue
+        files = project.input_files(name, test=test, channels=preprocessing.channels)
+        read = partial(read_network_input, files, preprocessing, project.configuration.apix)
+        jobs.append(Job(name, read, outputs))
+    process(jobs, predictor, project.configuration.output_dtype, report)
+    return report
+
+
+def require_names(names: Sequence[str], folder: Path) -> Sequence[str]:
+    """The names, of which there must be one.
+
+    Raises:
+        PomError: there is none.
+    """
+    if not names:
+        raise PomError(f"There are no tomograms (.mrc) in {folder}; put some there.")
+    return names

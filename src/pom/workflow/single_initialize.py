@@ -1,0 +1,167 @@
+"""Step 1: annotated boxes become training patches."""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pom.errors import PomError
+from pom.io.channels import NetworkInput, Preprocessing, read_network_input
+from pom.io.scns import Annotation, Feature, read_scns
+from pom.progress import track
+from pom.project.names import nearest
+from pom.project.paths import Project
+from pom.sampling.boxes import OUTSIDE, Patch, PatchCutter, tiles_of
+from pom.sampling.holdout import hold_out_tomograms, validation_mask
+from pom.sampling.patches import OntologyCount, PatchSet, SamplingSummary
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Sampled:
+    """The patches of one ontology while they are gathered."""
+
+    patches: list[Patch] = field(default_factory=list)
+    tomograms: list[str] = field(default_factory=list)
+    pixel_sizes: list[float] = field(default_factory=list)
+
+
+def single_initialize(project: Project) -> SamplingSummary:
+    """Samples the training patches of every ontology from all annotation files, and chooses those that validate.
+
+    Raises:
+        PomError: nothing is annotated.
+    """
+    ontologies = project.listed_ontologies()
+    names = project.annotated_names()
+    if not names:
+        raise PomError(
+            f"There are no annotated tomograms: put annotation files (.scns) beside their tomograms in "
+            f"{project.tomogram_dir}."
+        )
+    preprocessing = preprocessing_of(project)
+    counts = {ontology: OntologyCount(ontology) for ontology in ontologies}
+    sampled: dict[str, _Sampled] = {ontology: _Sampled() for ontology in ontologies}
+    titles: Counter[str] = Counter()
+    failed = {name: f"{project.tomogram(name)} is not there" for name in project.orphaned_annotations()}
+    for name in track(names, "Annotated tomograms", len(names)):
+        try:
+            annotation = read_scns(project.annotation(name))
+            titles.update(_foreign_titles(annotation, ontologies))
+            if any(feature.title in counts and feature.boxes for feature in annotation.features):
+                _sample(project, name, annotation, preprocessing, counts, sampled)
+        except PomError as error:
+            log.warning("%s left out: %s", name, error)
+            failed[name] = str(error)
+    if not any(part.patches for part in sampled.values()):
+        raise PomError(_why_nothing(project, titles, failed))
+    _save(project, preprocessing, sampled)
+    unknown = [(title, boxes, nearest(title, ontologies)) for title, boxes in sorted(titles.items())]
+    return SamplingSummary(list(counts.values()), unknown, failed)
+
+
+def preprocessing_of(project: Project) -> Preprocessing:
+    """How the configuration wants the channels made."""
+    configuration = project.configuration
+    return Preprocessing(
+        channels=configuration.macromolecules, z_sum=configuration.z_sum, binning=configuration.binning
+    )
+
+
+def _foreign_titles(annotation: Annotation, ontologies: tuple[str, ...]) -> Counter[str]:
+    titles: Counter[str] = Counter()
+    for feature in annotation.features:
+        boxes = sum(len(centres) for centres in feature.boxes.values())
+        if boxes and feature.title not in ontologies:
+            titles[feature.title] += boxes
+    return titles
+
+
+def _sample(
+    project: Project,
+    name: str,
+    annotation: Annotation,
+    preprocessing: Preprocessing,
+    counts: dict[str, OntologyCount],
+    sampled: dict[str, _Sampled],
+) -> None:
+    """Cuts the patches of one tomogram."""
+    files = project.input_files(name, channels=preprocessing.channels)
+    network_input = read_network_input(files, preprocessing, project.configuration.apix)
+    annotated_shape = (annotation.n_slices, annotation.height, annotation.width)
+    if annotated_shape != network_input.full_shape:
+        raise PomError(
+            f"{project.annotation(name)} annotates a tomogram of {annotated_shape} voxels (z, y, x), but "
+            f"{project.tomogram(name)} has {network_input.full_shape}; put the annotated tomogram there."
+        )
+    pixel_size = network_input.voxel_size[2] / preprocessing.binning[2]
+    for feature in annotation.features:
+        if feature.title in counts and feature.boxes:
+            patches = _cut(project, network_input, preprocessing, feature, counts[feature.title])
+            into = sampled[feature.title]
+            into.patches += patches
+            into.tomograms += [name] * len(patches)
+            into.pixel_sizes += [pixel_size] * len(patches)
+            counts[feature.title].tomograms += bool(patches)
+
+
+def _cut(
+    project: Project,
+    network_input: NetworkInput,
+    preprocessing: Preprocessing,
+    feature: Feature,
+    count: OntologyCount,
+) -> list[Patch]:
+    box_size = project.configuration.ontology_annotation_box_size
+    cutter = PatchCutter(network_input, preprocessing.binning, box_size, feature)
+    patches = []
+    for tile in tiles_of(feature, box_size):
+        patch = cutter.cut(tile)
+        count.boxes += 1
+        if patch is None or not patch.boxed.any():
+            count.dropped[OUTSIDE] = count.dropped.get(OUTSIDE, 0) + 1
+            continue
+        count.with_pixels += bool((patch.drawn & patch.boxed).any())
+        count.without_pixels += not (patch.drawn & patch.boxed).any()
+        patches.append(patch)
+    return patches
+
+
+def _save(project: Project, preprocessing: Preprocessing, sampled: dict[str, _Sampled]) -> None:
+    """Chooses the patches that validate, over all ontologies at once, and writes a file per ontology."""
+    configuration = project.configuration
+    share, seed = configuration.validation_share, configuration.seed
+    held_out = hold_out_tomograms({o: set(part.tomograms) for o, part in sampled.items() if part.patches}, share, seed)
+    for ontology, part in sampled.items():
+        path = project.single_dataset(ontology)
+        path.unlink(missing_ok=True)
+        if not part.patches:
+            continue
+        n = len(part.patches)
+        PatchSet(
+            images=np.stack([patch.image for patch in part.patches]),
+            drawn=np.stack([patch.drawn for patch in part.patches]),
+            boxed=np.stack([patch.boxed for patch in part.patches]),
+            inside=np.stack([patch.inside for patch in part.patches]),
+            ontologies=np.array([ontology] * n),
+            tomograms=np.array(part.tomograms),
+            centres=np.array([patch.centre for patch in part.patches], np.int64),
+            validation=validation_mask([ontology] * n, part.tomograms, held_out, share, seed),
+            preprocessing=preprocessing.model_dump_json(),
+            pixel_size=float(np.mean(part.pixel_sizes)),
+        ).save(path)
+
+
+def _why_nothing(project: Project, titles: Counter[str], failed: dict[str, str]) -> str:
+    if failed:
+        name, reason = next(iter(failed.items()))
+        return f"No annotated tomogram could be used; {name}, for one: {reason}"
+    if titles:
+        listed = ", ".join(f"'{title}'" for title in sorted(titles))
+        return (
+            f"No annotation bears the name of an ontology: the files have {listed}, the configuration "
+            f"{', '.join(project.ontologies)}; make the names agree."
+        )
+    return f"No annotation in {project.tomogram_dir} has a box; place boxes where slices are fully annotated."

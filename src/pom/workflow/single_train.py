@@ -1,0 +1,94 @@
+"""Step 2: one network per ontology."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from pom.errors import PomError
+from pom.io.checkpoints import ModelCard
+from pom.networks.devices import Devices, use_bf16
+from pom.project.paths import Project
+from pom.sampling.patches import PatchSet
+from pom.training.fit import LEARNING_RATE, Plan
+from pom.training.objectives import single_objective, single_patches
+from pom.training.run import Assignment, held_out, train
+
+log = logging.getLogger(__name__)
+
+MADE_BY = "pom single initialize"
+
+
+def single_train(
+    project: Project, ontologies: Sequence[str], devices: Devices, counterexamples: bool
+) -> dict[str, ModelCard]:
+    """Trains the single networks of some ontologies.
+
+    Args:
+        project: with sampled patches.
+        ontologies: which; of several, those without patches are passed over with a warning.
+        devices: where.
+        counterexamples: whether what was drawn of other ontologies serves as 'not this one'.
+
+    Raises:
+        PomError: there are no patches.
+    """
+    datasets = load_datasets(project)
+    missing = [ontology for ontology in ontologies if ontology not in datasets]
+    if missing and len(missing) == len(ontologies):
+        raise PomError(
+            f"{', '.join(missing)}: no box is annotated, so there is nothing to train on; place some, then run "
+            f"'{MADE_BY}' again."
+        )
+    for ontology in missing:
+        log.warning("%s has no annotated box and is not trained.", ontology)
+    return {
+        ontology: _train(project, ontology, datasets, devices, counterexamples)
+        for ontology in ontologies
+        if ontology in datasets
+    }
+
+
+def load_datasets(project: Project) -> dict[str, PatchSet]:
+    """The sampled patches per ontology that has some.
+
+    Raises:
+        PomError: nothing is sampled, or a file is damaged.
+    """
+    paths = {ontology: project.single_dataset(ontology) for ontology in project.listed_ontologies()}
+    datasets = {ontology: PatchSet.load(path, MADE_BY) for ontology, path in paths.items() if path.exists()}
+    if not datasets:
+        raise PomError(f"There are no training patches yet; run '{MADE_BY}' first.")
+    return datasets
+
+
+def _train(
+    project: Project, ontology: str, datasets: dict[str, PatchSet], devices: Devices, counterexamples: bool
+) -> ModelCard:
+    configuration = project.configuration
+    patches = datasets[ontology]
+    n_own = int((~patches.validation).sum())
+    if counterexamples:
+        others = [part for name, part in datasets.items() if name != ontology]
+        # Only where something was drawn can another ontology's patch say 'not this one'.
+        patches = PatchSet.concatenate([patches, *(part.with_drawn_pixels() for part in others)])
+    labelled = single_patches(patches, ontology)
+    assignment = Assignment(
+        kind="single",
+        title=ontology,
+        outputs=(ontology,),
+        patches=patches,
+        labelled=labelled,
+        counterexamples=int((~patches.validation).sum()) - n_own,
+        folder=project.single_network(ontology),
+    )
+    plan = Plan(
+        epochs=configuration.single_model_epochs,
+        batch_size=configuration.single_model_batch_size,
+        learning_rate=configuration.learning_rate or LEARNING_RATE,
+        seed=configuration.seed,
+        bf16=use_bf16(devices, configuration.precision),
+        stop_early=held_out(datasets[ontology]) == "tomograms",
+    )
+    training = labelled.at(np.flatnonzero(~patches.validation))
+    return train(assignment, single_objective(ontology, training), plan, devices)
