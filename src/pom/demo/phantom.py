@@ -39,8 +39,8 @@ class Phantom:
 def make_phantom(seed: int | Sequence[int], shape: Shape, without: Collection[str] = ()) -> Phantom:
     """A tomogram of ``shape`` (z, y, x) voxels, the same for the same ``seed``.
 
-    Ontologies named in ``without`` do not occur in it (the cytoplasm always does). So may a large one in a
-    volume too small for it; about 200 x 200 voxels in the plane hold all.
+    ``without`` names organelles of ``ONTOLOGIES`` that are to be missing. In a volume of less than about
+    200 x 200 voxels in the plane others may be missing too, for want of room.
     """
     rng = np.random.default_rng(seed)
     cell = Cell.of_cytosol(rng, shape)
@@ -60,7 +60,7 @@ def furnish(cell: Cell, without: Collection[str]) -> None:
         ("Mitochondrion", max(1, round(2 * area)), _mitochondrion, organelles.paint_mitochondrion),
         ("Droplet", int(rng.integers(3, 5)), _droplet, organelles.paint_droplet),
         ("Vesicle", int(rng.integers(14, 21)), _vesicle, organelles.paint_vesicle),
-        ("Cytoplasm", 3, _cisterna, organelles.paint_cisterna),
+        ("Cisterna", 3, _cisterna, organelles.paint_cisterna),
     ]
     for name, count, draw, paint in plan:
         for _ in range(0 if name in without else count):

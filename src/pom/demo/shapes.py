@@ -92,6 +92,7 @@ class Ellipsoid:
     def distance(self, coordinates: Coordinates) -> Field:
         """The signed distance to the surface in voxels, negative inside; exact to first order near the surface."""
         scaled = [axis / np.float32(radius) for axis, radius in zip(self.along(coordinates), self.radii, strict=True)]
+        scaled[0] += np.float32(1e-6)  # keeps the quotient below defined in the very centre
         level = _norm(scaled)
         slope = _norm([axis / np.float32(radius) for axis, radius in zip(scaled, self.radii, strict=True)])
         return level * (level - 1) / slope
@@ -123,7 +124,7 @@ class Ellipsoid:
 
 
 def _norm(axes: list[Field]) -> Field:
-    """The length of vectors given axis by axis; never quite 0, so that one can divide by it."""
+    """The length of vectors given axis by axis."""
     z, y, x = axes
-    length: Field = np.sqrt(z**2 + y**2 + x**2 + np.float32(1e-12))
+    length: Field = np.sqrt(z**2 + y**2 + x**2)
     return length
