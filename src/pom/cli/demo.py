@@ -19,8 +19,7 @@ def demo(
     Draws tomograms of a made-up cell with annotations, trains the single networks and the joint network, segments
     tomograms that no training saw, and shows how well they match the truth. Takes some minutes on 2 CPU cores.
     """
+    from pom.cli.reports import report_demo
     from pom.demo.run import run_demo
 
-    result = run_demo(folder, seed)
-    if result is not None:
-        typer.echo(result)
+    report_demo(run_demo(folder, seed))

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pom.demo.run import DemoResult
     from pom.inference.process import ProcessReport
     from pom.io.checkpoints import ModelCard
     from pom.sampling.patches import SamplingSummary
@@ -64,6 +65,15 @@ def report_processing(report: "ProcessReport") -> None:
     if report.failed:
         show_table(("Failed", "Why"), list(report.failed.items()), texts=(0, 1))
         raise typer.Exit(1)
+
+
+def report_demo(result: "DemoResult") -> None:
+    """Shows how good the demo's segmentations are, and where the picture is."""
+    rows = [(ontology, figure(result.single[ontology]), figure(dice)) for ontology, dice in result.joint.items()]
+    means = (sum(dices.values()) / len(dices) for dices in (result.single, result.joint))
+    show_table(("Dice, unseen tomograms", "Single", "Joint"), [*rows, ("Mean", *(figure(mean) for mean in means))])
+    show(f"Picture: {result.picture}")
+    show(f"Took {result.seconds / 60:.1f} minutes.")
 
 
 def report_overview(folder: Path, state: "Overview") -> None:

@@ -47,7 +47,8 @@ class Cell:
     """Every array is (z, y, x).
 
     ``coordinates`` are those in which bodies are drawn; ``membrane`` is 0..1; ``clearance`` the distance in
-    voxels to the nearest body, known within ``REACH`` of it; ``bodies`` are those painted so far.
+    voxels to the nearest body, known within ``REACH`` of it; ``bodies`` are those painted so far. ``facing`` is
+    the direction in the plane, in radians from x to y, of the cell's middle.
     """
 
     rng: np.random.Generator
@@ -56,6 +57,7 @@ class Cell:
     membrane: Field
     clearance: Field
     labels: NDArray[np.uint8]
+    facing: float
     bodies: list[Ellipsoid] = field(default_factory=list)
 
     @classmethod
@@ -65,10 +67,11 @@ class Cell:
         return cls(
             rng=rng,
             coordinates=warped_coordinates(rng, shape, length=45.0, amplitude=4.5),
-            mass=0.18 + 0.10 * crowd + 0.03 * smooth_field(rng, shape, 40.0),
+            mass=0.22 + 0.10 * crowd + 0.03 * smooth_field(rng, shape, 40.0),
             membrane=np.zeros(shape, np.float32),
             clearance=np.full(shape, FAR, np.float32),
             labels=np.full(shape, Label.CYTOPLASM, np.uint8),
+            facing=rng.uniform(0, 2 * np.pi),
         )
 
     @property

@@ -18,7 +18,7 @@ from pom.demo.shapes import Ellipsoid, Field, Shape, smooth_field
 ONTOLOGIES = tuple(label.name.capitalize() for label in Label if label is not Label.NOTHING)
 
 RIBOSOMES_PER_VOXEL = 2.2e-4
-GAP = 11.0  # voxels between one body and the next
+GAP = 8.0  # voxels between one body and the next
 ATTEMPTS = 80
 SMALLEST = 0.6  # of its size, below which a body that finds no room is left out
 
@@ -59,7 +59,7 @@ def furnish(cell: Cell, without: Collection[str]) -> None:
         ("Nucleus", 1, _nucleus, organelles.paint_nucleus),
         ("Mitochondrion", max(1, round(2 * area)), _mitochondrion, organelles.paint_mitochondrion),
         ("Droplet", int(rng.integers(3, 5)), _droplet, organelles.paint_droplet),
-        ("Vesicle", int(rng.integers(14, 21)), _vesicle, organelles.paint_vesicle),
+        ("Vesicle", int(rng.integers(18, 26)), _vesicle, organelles.paint_vesicle),
         ("Cisterna", 3, _cisterna, organelles.paint_cisterna),
     ]
     for name, count, draw, paint in plan:
@@ -70,14 +70,14 @@ def furnish(cell: Cell, without: Collection[str]) -> None:
 
 
 def mill_lamella(cell: Cell) -> None:
-    """Takes away what is not in the lamella: a tilted sheet with slightly uneven faces, and an edge in the field."""
+    """Takes away what is not in the lamella: a tilted sheet with uneven faces, and an edge away from the nucleus."""
     depth, height, width = cell.shape
     z, y, x = np.ogrid[:depth, :height, :width]
     y, x = y - height / 2, x - width / 2
     tilt_y, tilt_x = cell.rng.uniform(-0.02, 0.02, 2)
-    faces = 0.49 * depth - np.abs(z - depth / 2 - tilt_y * y - tilt_x * x)
-    angle = cell.rng.uniform(0, 2 * np.pi)
-    edge = cell.rng.uniform(0.36, 0.42) * min(height, width) - np.sin(angle) * y - np.cos(angle) * x
+    faces = 0.5 * depth + 2 - np.abs(z - depth / 2 - tilt_y * y - tilt_x * x)
+    outwards = cell.facing + np.pi + cell.rng.uniform(-1, 1)
+    edge = cell.rng.uniform(0.34, 0.40) * min(height, width) - np.sin(outwards) * y - np.cos(outwards) * x
     inside = np.minimum(faces, edge) + 1.5 * smooth_field(cell.rng, (height, width), 60.0)
     solid = np.clip(inside + 0.5, 0, 1).astype(np.float32)
     cell.mass *= solid
@@ -96,7 +96,7 @@ def _place(cell: Cell, draw: Callable[[Cell], Ellipsoid]) -> Ellipsoid | None:
 
 
 def _centre(cell: Cell, margin: float = 0.0) -> tuple[float, float, float]:
-    """A random point at mid-height of the volume's, at least ``margin`` from the sides."""
+    """A random point at about half height, at least ``margin`` from the sides."""
     depth, height, width = cell.shape
     return (
         cell.rng.uniform(0.25, 0.75) * depth,
@@ -106,13 +106,12 @@ def _centre(cell: Cell, margin: float = 0.0) -> tuple[float, float, float]:
 
 
 def _nucleus(cell: Cell) -> Ellipsoid:
-    """So large that only its rim reaches into the field of view, from any side."""
+    """So large that only its rim reaches into the field of view."""
     depth, height, width = cell.shape
     radius = cell.rng.uniform(1.1, 1.6) * width
-    away = radius + cell.rng.uniform(0.10, 0.18) * width
-    angle = cell.rng.uniform(0, 2 * np.pi)
-    centre = (cell.rng.uniform(-1, 2) * depth, height / 2 + away * np.sin(angle), width / 2 + away * np.cos(angle))
-    return Ellipsoid(centre, (radius, radius, radius))
+    away = radius + cell.rng.uniform(0.13, 0.20) * width
+    middle_y, middle_x = height / 2 + away * np.sin(cell.facing), width / 2 + away * np.cos(cell.facing)
+    return Ellipsoid((cell.rng.uniform(-1, 2) * depth, middle_y, middle_x), (radius, radius, radius))
 
 
 def _mitochondrion(cell: Cell) -> Ellipsoid:
@@ -127,7 +126,7 @@ def _droplet(cell: Cell) -> Ellipsoid:
 
 
 def _vesicle(cell: Cell) -> Ellipsoid:
-    radius = cell.rng.uniform(15, 21)
+    radius = cell.rng.uniform(16, 23)
     return Ellipsoid(_centre(cell, margin=5), (radius, radius, radius))
 
 

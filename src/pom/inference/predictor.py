@@ -70,7 +70,7 @@ class Predictor:
                     ) from None
                 torch.cuda.empty_cache()
                 self._pixels = len(batch) // 2 * per_image
-                log.warning("Out of memory on %s: going on with %d slices at a time.", self._device, len(batch) // 2)
+                log.warning("Out of memory on %s: going on with %d slice(s) at a time.", self._device, len(batch) // 2)
                 continue
             yield probabilities
             done += len(batch)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -68,7 +69,7 @@ def process(jobs: Sequence[Job], predictor: Predictor, output_type: OutputType, 
 def segment(
     network_input: NetworkInput, predictor: Predictor, outputs: dict[int, Path], output_type: OutputType
 ) -> None:
-    """Segments one tomogram slice by slice; every output appears whole, or none does.
+    """Segments one tomogram slice by slice; outputs appear whole, and only once all slices are done.
 
     Args:
         network_input: the tomogram.
@@ -112,7 +113,7 @@ def quantise(probabilities: NDArray[np.float32], output_type: OutputType) -> NDA
 def _read_ahead(jobs: Sequence[Job], reader: ThreadPoolExecutor) -> Iterator[tuple[Job, Future[NetworkInput]]]:
     """The jobs with their inputs, of which the next is being read."""
     following = reader.submit(jobs[0].read) if jobs else None
-    for job, after in zip(jobs, [*jobs[1:], None], strict=True):
+    for job, after in zip_longest(jobs, jobs[1:]):
         assert following is not None
         reading = following
         following = reader.submit(after.read) if after else None

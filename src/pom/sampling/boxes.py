@@ -50,21 +50,32 @@ def patch_side(box_size: int, bin_factor: int) -> int:
     return math.ceil(side / PATCH_MULTIPLE) * PATCH_MULTIPLE
 
 
-def tiles_of(feature: Feature, box_size: int) -> Iterator[Tile]:
+def tiles_of(feature: Feature, box_size: int, binning: tuple[int, int, int]) -> Iterator[Tile]:
     """The tiles of a feature's boxes: one for each box, more where the box is larger than ``box_size``.
 
     Args:
         feature: its ``box_size`` is the side of the square that was annotated.
         box_size: the side that one patch can learn from, in pixels of the tomogram.
+        binning: (z, y, x).
     """
-    pieces = max(1, math.ceil(feature.box_size / box_size))
-    edges = np.linspace(0, feature.box_size, pieces + 1).round().astype(int)
+    half = feature.box_size / 2
     for z, centres in sorted(feature.boxes.items()):
         for x, y in centres:
-            left, top = math.floor(x - feature.box_size / 2), math.floor(y - feature.box_size / 2)
-            for y0, y1 in pairwise(edges):
-                for x0, x1 in pairwise(edges):
-                    yield Tile(z, top + int(y0), left + int(x0), top + int(y1), left + int(x1))
+            rows = _divide(math.floor(y - half), feature.box_size, box_size, binning[1])
+            columns = _divide(math.floor(x - half), feature.box_size, box_size, binning[2])
+            for y0, y1 in pairwise(rows):
+                for x0, x1 in pairwise(columns):
+                    yield Tile(z, y0, x0, y1, x1)
+
+
+def _divide(start: int, size: int, most: int, factor: int) -> list[int]:
+    """The edges of the pieces, of about ``most`` pixels or fewer, of a box along one axis.
+
+    Those within the box lie between binned pixels: one that two tiles shared would be wholly in neither.
+    """
+    pieces = max(1, math.ceil(size / most))
+    inner = [round((start + size * piece / pieces) / factor) * factor for piece in range(1, pieces)]
+    return [start, *inner, start + size]
 
 
 class PatchCutter:

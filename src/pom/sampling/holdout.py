@@ -73,6 +73,9 @@ def validation_mask(
         boxes = np.flatnonzero(own == ontology)
         if mask[boxes].any() or share == 0:
             continue
+        if len(boxes) == 1:
+            log.warning("%s has a single box, which is trained on: there will be no validation figures.", ontology)
+            continue
         count = min(max(1, round(share * len(boxes))), len(boxes) - 1)
         mask[np.random.default_rng([seed, number]).permutation(boxes)[:count]] = True
         log.warning(

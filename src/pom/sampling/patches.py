@@ -50,9 +50,9 @@ class PatchSet:
         """Several sets in one.
 
         Raises:
-            PomError: they were preprocessed differently.
+            PomError: they were preprocessed differently, or are of different sizes.
         """
-        if len({part.preprocessing for part in parts}) > 1:
+        if len({(part.preprocessing, part.images.shape[1:]) for part in parts}) > 1:
             raise PomError(
                 "The training patches of the ontologies were sampled with different settings; "
                 "run 'pom single initialize' again."

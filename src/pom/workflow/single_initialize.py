@@ -97,6 +97,7 @@ def _sample(
             f"{project.tomogram(name)} has {network_input.full_shape}; put the annotated tomogram there."
         )
     pixel_size = network_input.voxel_size[2] / preprocessing.binning[2]
+    titles = set()  # two features can bear one title
     for feature in annotation.features:
         if feature.title in counts and feature.boxes:
             patches = _cut(project, network_input, preprocessing, feature, counts[feature.title])
@@ -104,7 +105,10 @@ def _sample(
             into.patches += patches
             into.tomograms += [name] * len(patches)
             into.pixel_sizes += [pixel_size] * len(patches)
-            counts[feature.title].tomograms += bool(patches)
+            if patches:
+                titles.add(feature.title)
+    for title in titles:
+        counts[title].tomograms += 1
 
 
 def _cut(
@@ -117,7 +121,7 @@ def _cut(
     box_size = project.configuration.ontology_annotation_box_size
     cutter = PatchCutter(network_input, preprocessing.binning, box_size, feature)
     patches = []
-    for tile in tiles_of(feature, box_size):
+    for tile in tiles_of(feature, box_size, preprocessing.binning):
         patch = cutter.cut(tile)
         count.boxes += 1
         if patch is None or not patch.boxed.any():
