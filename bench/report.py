@@ -24,7 +24,7 @@ def report(
     """Prints a table and, where a path is given, writes it with the bare figures as JSON.
 
     Args:
-        title: of the table.
+        title: above the table.
         columns: their headings.
         rows: of the table, a text per column.
         notes: what one has to know to read it, a sentence each.
@@ -32,13 +32,14 @@ def report(
         json_path: of the JSON file, or None.
     """
     notes = [machine(), *notes]
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table(*columns)
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows:
         table.add_row(*row)
     # Off a terminal rich takes 80 columns and folds the table; a log file is as wide as it needs.
     console = Console() if os.isatty(1) else Console(width=160)
+    console.print(title, style="bold", highlight=False, soft_wrap=True)
     console.print(table)
     for note in notes:
         console.print(note, highlight=False, soft_wrap=True)

@@ -9,9 +9,9 @@ orientations of every patch in memory, float32, masked cross-entropy; by default
 """
 
 import argparse
+import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -19,82 +19,29 @@ from unittest import mock
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
+from held_out import HeldOut, Point
 from pom.cli.console import start_logging
-from pom.demo.dataset import truth_file, write_demo_project
+from pom.demo.dataset import write_demo_project
 from pom.demo.phantom import ONTOLOGIES
 from pom.inference.predictor import Predictor
-from pom.io.channels import Preprocessing, read_network_input
 from pom.io.checkpoints import ModelCard
-from pom.io.mrc import MrcReader
-from pom.measure.dice import dice, majority_labels
 from pom.networks.devices import choose_devices
-from pom.networks.orientations import N_ORIENTATIONS, orient
 from pom.project.paths import CONFIGURATION_FILE, Project
 from pom.sampling.patches import PatchSet
 from pom.training.data import LabelledPatches
 from pom.training.fit import Plan, TrainingState
 from pom.training.objectives import single_patches
-from pom.workflow.single_initialize import preprocessing_of, single_initialize
+from pom.workflow.single_initialize import single_initialize
 from pom.workflow.single_train import load_datasets, single_train
-from published_design import PublishedUNet
+from published_recipe import train_published
 from report import report
-
-Probabilities = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Images (n, channel, y, x) to (n, y, x), 0..1."""
-
-LEARNING_RATE = 2.5e-5
-BATCH_SIZE = 32
-SECONDS_BETWEEN_SCORES = 120.0
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What a network is scored on: slices of whole tomograms, and where the ontology truly is in them."""
-
-    images: list[NDArray[np.float32]]
-    """Per tomogram (n, channel, y, x)."""
-    truth: list[NDArray[np.bool_]]
-    """Per tomogram (n, y, x)."""
-
-    @classmethod
-    def of(cls, project: Project, ontology: str, every: int) -> "HeldOut":
-        """Each ``every``-th slice of the tomograms with a truth."""
-        preprocessing: Preprocessing = preprocessing_of(project)
-        images, truth = [], []
-        for name in project.tomogram_names():
-            path = truth_file(project.folder, name)
-            if path.exists():
-                files = project.input_files(name, channels=preprocessing.channels)
-                data = read_network_input(files, preprocessing, project.configuration.apix).data
-                with MrcReader(path) as reader:
-                    labels = reader.read(0, reader.header.shape[0])
-                labels = majority_labels(labels, preprocessing.binning, len(ONTOLOGIES) + 1)
-                images.append(np.ascontiguousarray(data.swapaxes(0, 1)[::every]))
-                truth.append(labels[::every] == ONTOLOGIES.index(ontology) + 1)
-        return cls(images, truth)
-
-    def score(self, predict: Probabilities) -> float:
-        """Dice of all the slices together."""
-        answers = [(predict(images) >= 0.5).ravel() for images in self.images]
-        return dice(np.concatenate(answers), np.concatenate([truth.ravel() for truth in self.truth]))
-
-
-@dataclass(frozen=True)
-class Point:
-    """How good a network was, and what it had taken until then."""
-
-    seconds: float
-    patches: int
-    dice: float
 
 
 @dataclass
 class Snapshots(pl.Callback):
-    """Keeps the averaged weights of every so-manieth epoch."""
+    """Keeps the averaged weights every so many epochs."""
 
     every: int
     started: float
@@ -139,75 +86,6 @@ def training_patches(project: Project, ontology: str) -> LabelledPatches:
     others = [part.with_drawn_pixels() for name, part in datasets.items() if name != ontology]
     patches = PatchSet.concatenate([datasets[ontology], *others])
     return single_patches(patches, ontology).at(np.flatnonzero(~patches.validation))
-
-
-def train_published(
-    patches: LabelledPatches, steps: int, seconds: float, goal: float, held_out: HeldOut, device: str
-) -> list[Point]:
-    """Trains the published design: ``steps`` at least, then until ``goal`` is reached or ``seconds`` are over.
-
-    Returns:
-        The points at which it was scored; the first, which is not (NaN), is that after ``steps``.
-    """
-    torch.manual_seed(0)
-    network = PublishedUNet(patches.images.shape[1], 1).to(device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
-    batches = _batches(patches)
-    _step(network, optimiser, next(batches), device)  # to warm up
-
-    def predict(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        network.eval()
-        with torch.inference_mode():
-            answers = [_padded_prediction(network, torch.from_numpy(image[None]).to(device)) for image in images]
-        network.train()
-        return torch.cat(answers).cpu().numpy()
-
-    points: list[Point] = []
-    clock, shown, taken, last_score = 0.0, 0, 0, 0.0
-    while True:
-        started = time.perf_counter()
-        batch = next(batches)
-        _step(network, optimiser, batch, device)
-        clock += time.perf_counter() - started
-        shown, taken = shown + len(batch[0]), taken + 1
-        if taken == steps:
-            points.append(Point(clock, shown, float("nan")))
-        if taken < steps:
-            continue
-        if clock - last_score > SECONDS_BETWEEN_SCORES or (clock >= seconds > 0):
-            points.append(Point(clock, shown, held_out.score(predict)))
-            last_score = clock
-        if clock >= seconds or points[-1].dice >= goal:
-            return points
-
-
-def _batches(patches: LabelledPatches) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Endless shuffled batches of images, target and valid from eight copies of every patch."""
-    target, valid = patches.target.float(), patches.valid.float()
-    copies = [torch.cat([orient(part, k) for k in range(N_ORIENTATIONS)]) for part in (patches.images, target, valid)]
-    while True:
-        for chosen in torch.randperm(len(copies[0])).split(BATCH_SIZE):
-            images, drawn, known = (part[chosen] for part in copies)
-            yield images, drawn, known
-
-
-def _step(
-    network: PublishedUNet, optimiser: torch.optim.Optimizer, batch: tuple[Tensor, Tensor, Tensor], device: str
-) -> None:
-    images, drawn, known = (part.to(device) for part in batch)
-    optimiser.zero_grad()
-    loss = F.binary_cross_entropy_with_logits(network(images)[:, 0], drawn, known, reduction="sum") / known.sum()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-    loss.item()  # waits for a GPU
-
-
-def _padded_prediction(network: PublishedUNet, image: Tensor) -> Tensor:
-    from published_design import STRIDE
-
-    height, width = image.shape[2:]
-    padded = F.pad(image, (0, -width % STRIDE, 0, -height % STRIDE), mode="reflect")
-    return torch.sigmoid(network(padded)[:, 0, :height, :width])
 
 
 def first_at(points: list[Point], goal: float) -> Point | None:
@@ -255,10 +133,11 @@ def _report(
     reached, slow_reached = first_at(pom, options.goal), first_at(published, options.goal)
     best, slow_best = (max((p.dice for p in each if p.dice >= 0), default=None) for each in (pom, published))
     goal = f"seconds to Dice {options.goal:.2f}"
+    times = _ratio(reached, published, slow_reached)
     rows = [
         ["patches a second (measured)", f"{speed:.1f}", f"{slow_speed:.2f}", f"{speed / slow_speed:.1f}"],
-        [f"{goal} (measured)", _seconds(pom, reached), _seconds(published, slow_reached), _ratio(reached, published, slow_reached)],
-    ]  # fmt: skip
+        [f"{goal} (measured)", _seconds(pom, reached), _seconds(published, slow_reached), times],
+    ]
     if reached is not None:
         same = reached.patches / slow_speed
         rows.append(
@@ -269,21 +148,26 @@ def _report(
     size = " x ".join(map(str, patches.images.shape[2:]))
     notes = [
         f"{torch.get_num_threads()} threads; {len(patches)} patches of {size} pixels, {patches.images.shape[1]} "
-        f"channels; scored on {options.score_slices and f'one slice in {options.score_slices}'} of whole tomograms "
-        "that no training saw.",
+        f"channels; scored on one slice in {options.score_slices} of whole tomograms that no training saw.",
         f"Pom: the real training, {card.training.epochs} epochs, batch {card.training.batch_size}, "
         f"{card.training.precision}, its validation and checkpoints on the clock; Dice of the averaged weights.",
         f"Published design: {published[0].patches} patches timed, then "
         + (f"trained for {published[-1].seconds:.0f} s." if len(published) > 1 else "not trained further."),
-        "Derived: the baseline's seconds for as many patches are its patches a second times that number; that it "
-        "would be as good after them is not claimed.",
     ]
+    if reached is not None:
+        notes.append(
+            "Derived: the baseline's seconds for as many patches are its patches a second times that number; that it "
+            "would be as good after them is not claimed."
+        )
     report(
         f"Training a single network of {options.ontology} on the demo data",
         ["", "Pom", "published design", "times"],
         rows,
         notes,
-        {"pom": [vars(p) for p in pom], "published": [{**vars(p), "dice": _none(p.dice)} for p in published]},
+        {
+            "pom": [vars(p) for p in pom],
+            "published": [{**vars(p), "dice": None if math.isnan(p.dice) else p.dice} for p in published],
+        },
         options.json,
     )
 
@@ -304,12 +188,12 @@ def _ratio(reached: Point | None, published: list[Point], slow_reached: Point | 
     return f"{sign}{last.seconds / reached.seconds:.1f}"
 
 
+def _figures(point: Point) -> dict[str, float | None]:
+    return {**vars(point), "dice": None if math.isnan(point.dice) else point.dice}
+
+
 def _dice(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.3f}"
-
-
-def _none(value: float) -> float | None:
-    return value if value >= 0 else None
 
 
 if __name__ == "__main__":

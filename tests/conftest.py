@@ -26,8 +26,9 @@ DISC, SQUARE, NOTHING = (20, 22), (44, 52), (47, 16)
 
 def write_mrc(path: Path, volume: NDArray[Any], origin: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Path:
     """Writes a volume (z, y, x) of float32, int8 or uint8 (stored as mode 6)."""
-    with MrcWriter(path, (volume.shape[0], volume.shape[1], volume.shape[2]), volume.dtype, (PIXEL_SIZE,) * 3, origin) as w:
-        w.write(volume)
+    n_slices, height, width = volume.shape
+    with MrcWriter(path, (n_slices, height, width), volume.dtype, (PIXEL_SIZE,) * 3, origin) as writer:
+        writer.write(volume)
     return path
 
 
@@ -52,7 +53,7 @@ def masks() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 def feature(title: str, centres: Mapping[int, list[tuple[int, int]]], mask: NDArray[np.bool_]) -> Feature:
     """An annotated feature with boxes at centres (y, x), and what was drawn in their slices."""
-    boxes = {z: [(x, y) for y, x in places] for z, places in centres.items()}
+    boxes: dict[int, list[tuple[float, float]]] = {z: [(x, y) for y, x in places] for z, places in centres.items()}
     return Feature(title, BOX, boxes, {z: mask.astype(np.uint8) for z in centres})
 
 
@@ -69,9 +70,7 @@ def make_project(tmp_path: Path) -> Callable[..., Project]:
     ontology four boxes, two of them with nothing drawn.
     """
 
-    def make(
-        folder: Path = tmp_path, tomograms: Sequence[str] = ("TS_1", "TS_2", "TS_3"), **settings: Any
-    ) -> Project:
+    def make(folder: Path = tmp_path, tomograms: Sequence[str] = ("TS_1", "TS_2", "TS_3"), **settings: Any) -> Project:
         values: dict[str, Any] = {
             "macromolecules": ("Density", "Membrane"),
             "ontologies": ("Disc", "Square"),

@@ -93,9 +93,7 @@ def test_a_failed_tomogram_stops_no_other(
 
 
 @pytest.mark.parametrize("output", ["Disc", "Unknown"])
-def test_an_output_that_cannot_be_written_fails_its_tomogram(
-    tmp_path: Path, predictor: Predictor, output: str
-) -> None:
+def test_an_output_that_cannot_be_written_fails_its_tomogram(tmp_path: Path, predictor: Predictor, output: str) -> None:
     """A folder is in the way of one output; no part of a file is left, and the next tomogram is done."""
     (tmp_path / f"TS_1__{output}.mrc").mkdir()
     report = run([job(tmp_path, "TS_1"), job(tmp_path, "TS_2")], predictor)

@@ -33,7 +33,7 @@ def test_invalid_pixels_do_not_count_at_all(loss: Callable[[Tensor, Tensor, Tens
     logits, labels, valid = random_problem()
     logits.requires_grad_()
     value = loss(logits, labels, valid)
-    value.backward()
+    torch.autograd.backward(value)
     assert logits.grad is not None
     assert (logits.grad[~valid[:, None].expand_as(logits)] == 0).all()
     assert (logits.grad[:, 0][valid] != 0).all()
@@ -46,7 +46,7 @@ def test_a_batch_without_a_valid_pixel_is_harmless(loss: Callable[[Tensor, Tenso
     logits, labels, valid = random_problem()
     logits.requires_grad_()
     value = loss(logits, labels, torch.zeros_like(valid))
-    value.backward()
+    torch.autograd.backward(value)
     assert value.item() == 0
     assert logits.grad is not None
     assert (logits.grad == 0).all()

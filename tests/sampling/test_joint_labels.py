@@ -21,7 +21,8 @@ def label(
     scores[0, 0], scores[0, 1] = first, second
     nowhere = np.zeros((SIDE, SIDE), np.bool_)
     masks = [nowhere if mask is None else mask for mask in (drawn, boxed)]
-    return joint_labels(scores, np.array([own]), masks[0][None], masks[1][None], threshold)[0]
+    labels: NDArray[np.uint8] = joint_labels(scores, np.array([own]), masks[0][None], masks[1][None], threshold)[0]
+    return labels
 
 
 def columns(start: int, stop: int) -> NDArray[np.bool_]:
@@ -34,7 +35,9 @@ def test_the_highest_network_labels() -> None:
     assert (labels[:, 12:] == 1).all()
 
 
-@pytest.mark.parametrize(("score", "threshold", "expected"), [(0.32, 0.33, 2), (0.34, 0.33, 0), (0.5, 0.9, 2), (0, 0, 0)])
+@pytest.mark.parametrize(
+    ("score", "threshold", "expected"), [(0.32, 0.33, 2), (0.34, 0.33, 0), (0.5, 0.9, 2), (0, 0, 0)]
+)
 def test_below_the_threshold_is_unknown(score: float, threshold: float, expected: int) -> None:
     assert (label(first=score, second=0.5 * score, threshold=threshold) == expected).all()
 

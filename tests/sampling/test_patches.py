@@ -71,7 +71,7 @@ def test_a_damaged_file_names_the_command(tmp_path: Path, damage: str) -> None:
 def test_a_file_of_another_kind_names_the_command(tmp_path: Path) -> None:
     """Single patches have no labels."""
     patch_set().save(tmp_path / "joint.npz")
-    with pytest.raises(PomError, match="damaged .*; run 'pom shared initialize' again"):
+    with pytest.raises(PomError, match=r"damaged .*; run 'pom shared initialize' again"):
         JointPatchSet.load(tmp_path / "joint.npz", "pom shared initialize")
 
 

@@ -89,7 +89,7 @@ def test_dropped_boxes_are_counted_with_the_reason(make_project: MakeProject) ->
     outside: dict[int, list[tuple[float, float]]] = {12: [(20, 20)], -1: [(20, 20)], 3: [(200, 20), (20, -60)]}
     add_feature(project, "TS_1", "Disc", {**outside, 0: [(0, 0)], 11: [(71, 63)]})
     disc, square = single_initialize(project).rows
-    assert disc == OntologyCount("Disc", 1, 10, 3, 3, {"outside the tomogram": 4})
+    assert disc == OntologyCount("Disc", 1, 10, 2, 4, {"outside the tomogram": 4})
     assert square.dropped == {}
     assert len(load(project, "Disc")) == 6
 
@@ -105,7 +105,9 @@ def test_a_larger_box_gives_several_patches(make_project: MakeProject) -> None:
     assert patches.boxed.sum(axis=(1, 2)).max() <= 12 * 12
 
 
-def test_a_tomogram_that_cannot_be_used_is_reported(make_project: MakeProject, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_tomogram_that_cannot_be_used_is_reported(
+    make_project: MakeProject, caplog: pytest.LogCaptureFixture
+) -> None:
     """Cut short, another size, no membrane, no tomogram, no annotation file at all; the others are sampled."""
     project = make_project(tomograms=["ok", "cut", "size", "bare", "gone", "torn"])
     tomogram = project.tomogram("cut")
@@ -145,13 +147,13 @@ def test_no_ontologies(make_project: MakeProject) -> None:
 def test_no_boxes(make_project: MakeProject) -> None:
     project = make_project(tomograms=["TS_1"])
     change_features(project, "TS_1", lambda features: tuple(replace(feature, boxes={}) for feature in features))
-    with pytest.raises(PomError, match="No annotation in .* has a box"):
+    with pytest.raises(PomError, match=r"No annotation in .* has a box"):
         single_initialize(project)
 
 
 def test_no_title_is_an_ontology(make_project: MakeProject) -> None:
     project = make_project(ontologies=("Vesicle",))
-    with pytest.raises(PomError, match="the files have 'Disc', 'Square', the configuration Vesicle; make the names agree"):
+    with pytest.raises(PomError, match="the files have 'Disc', 'Square', the configuration Vesicle; make the names"):
         single_initialize(project)
 
 
@@ -192,9 +194,7 @@ def test_two_features_of_one_title_belong_together(make_project: MakeProject) ->
 
 def test_a_name_with_spaces(make_project: MakeProject) -> None:
     project = make_project(tomograms=["my cell 1", "Zelle ä"], ontologies=("Disc", "Inner Square"))
-    change_features(
-        project, "my cell 1", lambda features: (features[0], replace(features[1], title="Inner Square"))
-    )
+    change_features(project, "my cell 1", lambda features: (features[0], replace(features[1], title="Inner Square")))
     summary = single_initialize(project)
     assert [row.boxes for row in summary.rows] == [8, 4]
     assert load(project, "Inner Square").tomograms.tolist() == ["my cell 1"] * 4

@@ -110,10 +110,10 @@ def _truth(project: Project, name: str) -> NDArray[np.uint8]:
     return majority_labels(labels, project.configuration.binning, len(ONTOLOGIES) + 1)
 
 
-def _segmentation(project: Project, name: str) -> NDArray[np.uint8]:
+def _segmentation(project: Project, name: str) -> NDArray[np.intp]:
     """The most probable output everywhere, (z, y, x) binned; 0 for Unknown."""
     outputs = [_probability(project.output(name, ontology)) for ontology in (UNKNOWN, *ONTOLOGIES)]
-    return np.argmax(outputs, axis=0).astype(np.uint8)
+    return np.argmax(np.stack(outputs), axis=0)
 
 
 def _probability(path: Path) -> NDArray[np.float32]:
@@ -153,7 +153,7 @@ def _draw(project: Project, names: Sequence[str], path: Path) -> None:
         figure.savefig(temporary, dpi=100)
 
 
-def _show_labels(axis: "Axes", labels: NDArray[np.uint8]) -> None:
+def _show_labels(axis: "Axes", labels: NDArray[Any]) -> None:
     from matplotlib.colors import ListedColormap
 
     axis.imshow(labels, cmap=ListedColormap(["#dddddd", *COLOURS]), origin="lower",

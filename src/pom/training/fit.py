@@ -103,9 +103,10 @@ def fit(
         data = PatchData(training, validation, per_process, plan.seed)
         steps = math.ceil(data.batches_per_epoch(processes) / pieces) * plan.epochs
         task = SegmentationTask(network, objective, density, Schedule(plan.learning_rate, steps), plan.seed)
-        trainer = _trainer(plan, devices, [history, *state.callbacks(plan, bool(len(validation)), title)], pieces)
+        callbacks = [history, *state.callbacks(plan, bool(len(validation)), title)]
         try:
             with _quiet():
+                trainer = _trainer(plan, devices, callbacks, pieces)
                 trainer.fit(task, datamodule=data, ckpt_path=state.checkpoint(), weights_only=True)
             break
         except torch.OutOfMemoryError:

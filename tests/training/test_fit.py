@@ -1,0 +1,243 @@
+"""Training for real, on patches small enough for a test: resumed, repeated, killed, on two processes, short of memory."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pom.errors import PomError
+from pom.networks.devices import Devices
+from pom.networks.unet import UNet
+from pom.training.data import EpochBatches, LabelledPatches
+from pom.training.fit import Plan, Trained, fit, step_size
+from pom.training.objectives import single_objective
+
+WIDTHS = (8, 16)
+Fit = Callable[..., Trained]
+
+
+def patches(n: int, seed: int = 0) -> LabelledPatches:
+    """Bright squares on noise; the squares are drawn."""
+    random = np.random.default_rng(seed)
+    drawn = np.zeros((n, 32, 32), np.bool_)
+    for mask in drawn:
+        y, x = random.integers(2, 18, 2)
+        mask[y : y + 10, x : x + 10] = True
+    images = (random.normal(size=(n, 1, 32, 32)) + 3.0 * drawn[:, None]).astype(np.float32)
+    everywhere = torch.ones(n, 32, 32, dtype=torch.bool)
+    zeros = torch.zeros(n, dtype=torch.int64)
+    drawn_pixels = torch.from_numpy(drawn)
+    return LabelledPatches(
+        torch.from_numpy(images), drawn_pixels.to(torch.uint8), everywhere, zeros, drawn_pixels, everywhere, zeros
+    )
+
+
+def plan(epochs: int = 6, *, stop_early: bool = False) -> Plan:
+    return Plan(epochs, batch_size=4, learning_rate=3e-3, seed=1, bf16=False, stop_early=stop_early)
+
+
+def train(folder: Path, chosen: Plan, network: nn.Module | None = None) -> Trained:
+    torch.manual_seed(0)
+    training, validation = patches(16), patches(4, seed=1)
+    return fit(
+        network or UNet(1, 1, WIDTHS),
+        single_objective("Square", training),
+        training,
+        validation,
+        torch.tensor([True]),
+        chosen,
+        Devices(),
+        folder,
+        "Square",
+    )
+
+
+def weights(trained: Trained) -> dict[str, Tensor]:
+    return trained.network.state_dict()
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_learns_squares_and_writes_a_row_per_epoch(tmp_path: Path) -> None:
+    trained = train(tmp_path, plan(15))
+    assert trained.validation["Square"]["dice"] > 0.8
+    rows = (tmp_path / "history.csv").read_text().splitlines()
+    assert len(rows) == 1 + 15
+    assert rows[0].startswith("epoch,learning_rate,loss")
+    assert not (tmp_path / ".training").exists()
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    first, again = train(tmp_path / "a", plan(3)), train(tmp_path / "b", plan(3))
+    other = train(tmp_path / "c", Plan(3, 4, 3e-3, seed=2, bf16=False, stop_early=False))
+    assert same(weights(first), weights(again))
+    assert first.history == again.history
+    assert not same(weights(first), weights(other))
+
+
+SCRIPT = """
+import sys, os, signal
+from pathlib import Path
+sys.path[:0] = {paths!r}
+import test_fit
+from lightning.pytorch.callbacks import Callback
+import pom.training.fit as fit_module
+
+class Interrupt(Callback):
+    def on_train_batch_end(self, trainer, task, outputs, batch, index):
+        if trainer.current_epoch == 3 and index == 1:
+            os.kill(os.getpid(), signal.{signal})
+
+original = fit_module.TrainingState.callbacks
+fit_module.TrainingState.callbacks = lambda self, *args: [*original(self, *args), Interrupt()]
+try:
+    test_fit.train(Path({folder!r}), test_fit.plan())
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
+def test_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path, name: str) -> None:
+    straight = train(tmp_path / "straight", plan())
+    folder = tmp_path / "interrupted"
+    paths = [str(Path(__file__).parent), *sys.path]
+    script = SCRIPT.format(paths=paths, signal=name, folder=str(folder))
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == (-signal.SIGKILL if name == "SIGKILL" else 130), result.stderr
+    assert (folder / ".training" / "last.ckpt").exists()
+    resumed = train(folder, plan())
+    assert [row["epoch"] for row in resumed.history] == [1, 2, 3, 4, 5, 6]
+    assert same(weights(resumed), weights(straight))
+    assert resumed.validation == straight.validation
+
+
+def test_a_torn_checkpoint_means_a_new_start_and_not_a_crash(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "torn"
+    paths = [str(Path(__file__).parent), *sys.path]
+    script = SCRIPT.format(paths=paths, signal="SIGKILL", folder=str(folder))
+    subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    checkpoint = folder / ".training" / "last.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    trained = train(folder, plan())
+    assert len(trained.history) == 6
+    assert "cannot be read" in caplog.text
+
+
+def test_other_settings_do_not_go_on_from_an_interrupted_training(tmp_path: Path) -> None:
+    state = tmp_path / ".training"
+    state.mkdir()
+    (state / "fingerprint").write_text("of another training")
+    (state / "last.ckpt").write_bytes(b"of another network")
+    assert len(train(tmp_path, plan(2)).history) == 2
+
+
+class Greedy(UNet):
+    """Asks for more memory than there is whenever it is given more than two patches."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > 2 and self.training:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(images)
+
+
+class Insatiable(UNet):
+    def forward(self, images: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_out_of_memory_means_smaller_batches_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trained = train(tmp_path, plan(2), Greedy(1, 1, WIDTHS))
+    assert len(trained.history) == 2
+    assert [record.getMessage() for record in caplog.records if "memory" in record.getMessage()] == [
+        "Square: out of GPU memory; going on with 2 patches at a time."
+    ]
+
+
+def test_no_memory_even_for_one_patch_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PomError, match="not even one patch fits"):
+        train(tmp_path, plan(2), Insatiable(1, 1, WIDTHS))
+
+
+def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
+    trained = train(tmp_path, plan(40, stop_early=True))
+    dices = [row["dice"] for row in trained.history]
+    assert trained.validation["Square"]["dice"] == pytest.approx(max(dices), abs=2e-3)
+
+
+DDP_SCRIPT = """
+import sys, json
+from pathlib import Path
+sys.path[:0] = {paths!r}
+import test_fit
+import pom.training.fit as fit_module
+import lightning.pytorch as pl
+
+def two_processes(plan, devices, callbacks, pieces):
+    return pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=plan.epochs, callbacks=callbacks,
+                      logger=False, enable_model_summary=False, enable_progress_bar=False, num_sanity_val_steps=0,
+                      use_distributed_sampler=False)
+
+fit_module._trainer = two_processes
+trained = test_fit.train(Path({folder!r}), test_fit.plan(4))
+print(json.dumps({{"dice": trained.validation["Square"]["dice"], "epochs": len(trained.history)}}))
+"""
+
+
+def test_two_processes_train_together(tmp_path: Path) -> None:
+    paths = [str(Path(__file__).parent), *sys.path]
+    script = tmp_path / "train_on_two.py"
+    script.write_text(DDP_SCRIPT.format(paths=paths, folder=str(tmp_path / "out")))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, env=environment, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    answers = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    assert len(answers) == 2
+    assert answers[0] == answers[1]
+    assert answers[0]["epochs"] == 4
+
+
+def test_an_epoch_shows_every_patch_once_whatever_the_number_of_processes() -> None:
+    strata = torch.tensor([0] * 5 + [1] * 18)
+    for processes in (1, 2, 3):
+        shown: list[int] = []
+        for rank in range(processes):
+            batches = EpochBatches(strata, 4, seed=0, rank=rank, processes=processes)
+            batches.set_epoch(7)
+            own = list(batches)
+            assert len(own) == len(batches)
+            shown += [index for batch in own for index in batch]
+        assert set(shown) == set(range(23))
+        # Only what fills the last round up is shown twice.
+        assert len(shown) - 23 < 4 * processes
+
+
+def test_rare_patches_are_spread_evenly_over_an_epoch() -> None:
+    strata = torch.tensor([0] * 4 + [1] * 28)
+    batches = EpochBatches(strata, 8, seed=3)
+    for epoch in range(5):
+        batches.set_epoch(epoch)
+        assert [sum(int(strata[index]) == 0 for index in batch) for batch in batches] == [1, 1, 1, 1]
+
+
+def test_batches_shrink_only_where_there_are_few_patches() -> None:
+    assert step_size(1000, 32) == 32
+    assert step_size(48, 32) == 6
+    assert step_size(10, 32) == 4
+    assert step_size(2, 32) == 2
+
+

@@ -1,0 +1,165 @@
+"""Single and shared process: which tomograms, which outputs, what is skipped; the networks are random."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pom.errors import PomError
+from pom.io.checkpoints import CARD_FILE, WEIGHTS_FILE, save_network
+from pom.networks.devices import Devices
+from pom.project.paths import Project
+from pom.workflow.shared_process import shared_process
+from pom.workflow.single_process import single_process
+
+MakeProject = Callable[..., Project]
+RandomNetwork = Callable[..., Any]
+CPU = Devices()
+NAMES = ["TS_1", "TS_2", "TS_3"]
+OUTPUTS = ("Disc", "Square", "Unknown")
+
+
+@pytest.fixture
+def project(make_project: MakeProject, random_network: RandomNetwork) -> Project:
+    """With a joint network whose second place is empty, and a single network of Disc."""
+    project = make_project(ontologies=("Disc", "_", "Square"))
+    save_network(project.single_network("Disc"), *random_network("single", ("Disc",)))
+    save_network(project.joint_network, *random_network("joint", ("Disc", "_", "Square", "Unknown")))
+    return project
+
+
+def volume(path: Path) -> NDArray[Any]:
+    with mrcfile.open(path) as mrc:
+        return np.array(mrc.data)
+
+
+def outputs(project: Project) -> list[str]:
+    return sorted(path.name for path in project.output_dir.iterdir())
+
+
+def test_all_outputs_of_all_tomograms(project: Project) -> None:
+    report = shared_process(project, CPU, overwrite=False)
+    assert (report.done, report.skipped, report.failed) == (NAMES, [], {})
+    assert outputs(project) == [f"{name}__{output}.mrc" for name in NAMES for output in OUTPUTS]
+    with mrcfile.open(project.output("TS_1", "Disc")) as mrc:
+        assert mrc.data.shape == (6, 32, 36)
+        assert mrc.data.dtype == np.int8
+        assert [float(mrc.voxel_size[axis]) for axis in "xyz"] == pytest.approx([31.36] * 3)
+        assert mrc.header.origin.tolist() == (1.0, 2.0, 3.0)
+    # The empty place keeps its share of the probability.
+    total = np.sum([volume(project.output("TS_1", output)) for output in OUTPUTS], axis=0, dtype=int)
+    assert total.max() <= 127 + 2
+    assert total.min() < 120
+
+
+def test_outputs_of_the_configured_type(make_project: MakeProject, random_network: RandomNetwork) -> None:
+    project = make_project(output_dtype="float32", tomograms=["TS_1"])
+    save_network(project.joint_network, *random_network("joint", ("Disc", "Square", "Unknown")))
+    shared_process(project, CPU, overwrite=False)
+    total = np.sum([volume(project.output("TS_1", output)) for output in OUTPUTS], axis=0)
+    np.testing.assert_allclose(total, 1.0, atol=1e-5)
+
+
+def test_a_missing_macromolecule_fails_its_tomogram_alone(project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    project.macromolecule("TS_2", "Membrane").unlink()
+    with caplog.at_level(logging.WARNING):
+        report = shared_process(project, CPU, overwrite=False)
+    assert report.done == ["TS_1", "TS_3"]
+    assert list(report.failed) == ["TS_2"]
+    assert "TS_2__Membrane.mrc is missing: segment Membrane in this tomogram" in report.failed["TS_2"]
+    assert caplog.messages == [f"TS_2 failed: {report.failed['TS_2']}"]
+    assert not [name for name in outputs(project) if name.startswith("TS_2")]
+
+
+def test_what_is_there_is_skipped_until_overwrite(project: Project) -> None:
+    shared_process(project, CPU, overwrite=False)
+    before = {path: path.stat().st_mtime_ns for path in project.output_dir.iterdir()}
+    report = shared_process(project, CPU, overwrite=False)
+    assert (report.done, report.skipped) == ([], NAMES)
+    assert {path: path.stat().st_mtime_ns for path in project.output_dir.iterdir()} == before
+    report = shared_process(project, CPU, overwrite=True)
+    assert (report.done, report.skipped) == (NAMES, [])
+    after = {path: path.stat().st_mtime_ns for path in project.output_dir.iterdir()}
+    assert all(after[path] > before[path] for path in before)
+
+
+def test_a_tomogram_that_lacks_an_output_is_done_again(project: Project) -> None:
+    shared_process(project, CPU, overwrite=False)
+    project.output("TS_2", "Unknown").unlink()
+    report = shared_process(project, CPU, overwrite=False)
+    assert (report.done, report.skipped) == (["TS_2"], ["TS_1", "TS_3"])
+
+
+def test_a_placeholder_of_the_published_pom_counts_as_absent(project: Project) -> None:
+    """10 x 10 x 10 of -1, float32; but 10 x 10 x 10 of anything else is an output."""
+    shared_process(project, CPU, overwrite=False)
+    for name, value in (("TS_1", -1.0), ("TS_3", 0.0)):
+        with mrcfile.new(project.output(name, "Square"), np.full((10, 10, 10), value, np.float32), overwrite=True):
+            pass
+    report = shared_process(project, CPU, overwrite=False)
+    assert (report.done, report.skipped) == (["TS_1"], ["TS_2", "TS_3"])
+    assert volume(project.output("TS_1", "Square")).shape == (6, 32, 36)
+
+
+def test_a_single_network_over_all_tomograms(project: Project) -> None:
+    report = single_process(project, "Disc", CPU, test=False, overwrite=False)
+    assert report.done == NAMES
+    assert outputs(project) == [f"{name}__Disc.mrc" for name in NAMES]
+
+
+def test_test_tomograms_are_read_and_written_in_the_test_folder(project: Project) -> None:
+    """Their macromolecules are with the others; what is segmented there is no tomogram to segment."""
+    project.test_dir.mkdir()
+    project.tomogram("TS_2").rename(project.test_tomogram("TS_2"))
+    for skipped in (False, True):
+        report = single_process(project, "Disc", CPU, test=True, overwrite=False)
+        assert (report.done, report.skipped) == (([], ["TS_2"]) if skipped else (["TS_2"], []))
+    assert sorted(path.name for path in project.test_dir.iterdir()) == ["TS_2.mrc", "TS_2__Disc.mrc"]
+    assert not project.output_dir.exists()
+
+
+def test_the_network_knows_its_channels(project: Project, random_network: RandomNetwork) -> None:
+    """A changed configuration does not change what a trained network is fed."""
+    save_network(project.single_network("Disc"), *random_network("single", ("Disc",), ("_", "Density")))
+    for name in NAMES:
+        project.macromolecule(name, "Membrane").unlink()
+    assert single_process(project, "Disc", CPU, test=False, overwrite=False).done == NAMES
+
+
+def test_process_before_train(make_project: MakeProject) -> None:
+    project = make_project()
+    message = r"There is no trained network in .*Disc; run 'pom single train -o \"Disc\"' first"
+    with pytest.raises(PomError, match=message):
+        single_process(project, "Disc", CPU, test=False, overwrite=False)
+    with pytest.raises(PomError, match=r"There is no trained network in .*joint; run 'pom shared train' first"):
+        shared_process(project, CPU, overwrite=False)
+
+
+def test_weights_that_are_not_those_of_the_card(project: Project, random_network: RandomNetwork) -> None:
+    """A card of one network beside the weights of another; a file cut short; a card that is none."""
+    folder = project.joint_network
+    weights = (folder / WEIGHTS_FILE).read_bytes()
+    save_network(project.folder / "other", *random_network("joint", ("Disc", "Unknown")))
+    (folder / WEIGHTS_FILE).write_bytes((project.folder / "other" / WEIGHTS_FILE).read_bytes())
+    with pytest.raises(PomError, match=r"is not the file that card\.json beside it describes; run 'pom shared train'"):
+        shared_process(project, CPU, overwrite=False)
+    (folder / WEIGHTS_FILE).write_bytes(weights[:-5])
+    with pytest.raises(PomError, match="is not a safetensors file"):
+        shared_process(project, CPU, overwrite=False)
+    (folder / CARD_FILE).write_text("{}")
+    with pytest.raises(PomError, match=r"card\.json is damaged; train the network again"):
+        shared_process(project, CPU, overwrite=False)
+
+
+def test_no_tomograms(project: Project) -> None:
+    for name in NAMES:
+        project.tomogram(name).unlink()
+    with pytest.raises(PomError, match=r"There are no tomograms \(\.mrc\) in .*tomograms; put some there"):
+        shared_process(project, CPU, overwrite=False)
+    with pytest.raises(PomError, match=r"There are no tomograms \(\.mrc\) in .*test; put some there"):
+        single_process(project, "Disc", CPU, test=True, overwrite=False)
