@@ -126,15 +126,16 @@ def test_an_older_output_survives_a_failure(tmp_path: Path, predictor: Predictor
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("failing", [1, 4, 6])
 def test_the_disk_filling_up_while_writing_fails_the_tomogram(
-    tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
-    """The error comes from the thread that writes behind."""
+    """The error comes from the thread that writes behind, in the first, second or last of three batches."""
     writes = []
 
     def write(self: object, slices: NDArray[Any]) -> None:
         writes.append(len(slices))
-        if len(writes) == 3:
+        if len(writes) == failing:
             raise PomError("The disk is full.")
 
     monkeypatch.setattr("pom.inference.process.MrcWriter.write", write)

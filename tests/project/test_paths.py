@@ -95,7 +95,7 @@ def test_segmentations_among_the_tomograms_are_said_once(tmp_path: Path, caplog:
     assert project.tomogram_names() == ["a"]
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "2 file(s) with '__'" in record.getMessage()
+    assert "2 files are left out because '__' in the name marks" in record.getMessage()
     assert "a__ER.mrc" in record.getMessage()
 
 
@@ -103,7 +103,7 @@ def test_files_that_only_look_like_tomograms_are_said(tmp_path: Path, caplog: py
     project = make(tmp_path, "tomograms/a.mrc", "tomograms/b.MRC", "tomograms/c.rec", "tomograms/d.mrc.gz")
     assert project.tomogram_names() == ["a"]
     (record,) = caplog.records
-    assert "3 file(s)" in record.getMessage()
+    assert "3 files are left out for want of the ending '.mrc'" in record.getMessage()
     assert "b.MRC" in record.getMessage()
 
 

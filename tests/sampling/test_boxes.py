@@ -89,7 +89,9 @@ def test_patch_sides() -> None:
 
 @pytest.mark.parametrize("binning", [(2, 2, 2), (2, 3, 2), (1, 1, 1)])
 @pytest.mark.parametrize("box_size", [32, 31, 10])
-@pytest.mark.parametrize("centre", [(40, 50), (41, 50), (41, 51), (40.5, 50.0), (3, 2), (80, 97), (86, 100), (-9, 40)])
+@pytest.mark.parametrize(
+    "centre", [(40, 50), (41, 50), (41, 51), (40.5, 50.0), (3, 2), (80, 97), (86, 100), (-9, 40), (71, 85)]
+)
 def test_boxed_are_the_pixels_wholly_in_the_box(centre: tuple[float, float], box_size: int, binning: Binning) -> None:
     """Also where the box is smaller than the patch, reaches over the edge, or ends in a partial bin."""
     network_input = coordinates(binning)

@@ -98,11 +98,13 @@ def test_a_larger_box_gives_several_patches(make_project: MakeProject) -> None:
     project = make_project(tomograms=["TS_1"])
     change_features(project, "TS_1", lambda features: tuple(replace(f, box_size=48) for f in features))
     disc, _ = single_initialize(project).rows
-    # Four boxes of four tiles each.
-    assert disc.boxes + sum(disc.dropped.values()) >= 16
+    # Four boxes of four tiles each, of which those wholly over the edge are dropped.
+    n_dropped = sum(disc.dropped.values())
+    assert disc.boxes == disc.with_pixels + disc.without_pixels + n_dropped == 16
     patches = load(project, "Disc")
-    assert patches.images.shape[2:] == (48, 48)
-    assert patches.boxed.sum(axis=(1, 2)).max() <= 12 * 12
+    assert patches.images.shape == (16 - n_dropped, 2, 48, 48)
+    # Every tile is 24 pixels wide; the box of the disc reaches 4 pixels over one edge and 2 over the other.
+    assert patches.boxed.sum(axis=(1, 2))[:4].tolist() == [10 * 11, 10 * 12, 12 * 11, 12 * 12]
 
 
 def test_a_tomogram_that_cannot_be_used_is_reported(

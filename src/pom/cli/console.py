@@ -48,7 +48,7 @@ class PomGroup(TyperGroup):
         Exit status: 1 after a PomError, 130 after Ctrl-C. Any other exception is a fault of the program and
         passes, with its traceback.
         """
-        start_logging()
+        start_logging(debug=bool(ctx.params.get("debug")))
         try:
             return super().invoke(ctx)
         except PomError as error:
@@ -62,10 +62,10 @@ class PomGroup(TyperGroup):
 
 
 class ConsoleHandler(logging.Handler):
-    """Log lines on standard error: warnings as 'Warning: ...', each text once; information plain."""
+    """Log lines on standard error: warnings as 'Warning: ...', each text once; others plain, with their traceback."""
 
     def __init__(self) -> None:
-        super().__init__(logging.INFO)
+        super().__init__()
         self._warned: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -76,6 +76,8 @@ class ConsoleHandler(logging.Handler):
                 return
             self._warned.add(text)
             text = f"{_coloured(record.levelname.capitalize() + ':')} {text}"
+        if record.exc_info and record.exc_info[1]:
+            text = "\n".join((text, "".join(traceback.format_exception(record.exc_info[1])).rstrip()))
         try:
             # Looked up at every line: a progress bar puts its own stream there, which writes above the bar.
             sys.stderr.write(text + "\n")
@@ -84,13 +86,13 @@ class ConsoleHandler(logging.Handler):
             self.handleError(record)
 
 
-def start_logging() -> None:
-    """Sends what the package logs to standard error; called again, it starts afresh."""
+def start_logging(*, debug: bool = False) -> None:
+    """Sends what the package logs to standard error, with ``debug`` all of it; called again, it starts afresh."""
     package = logging.getLogger("pom")
     for handler in [handler for handler in package.handlers if isinstance(handler, ConsoleHandler)]:
         package.removeHandler(handler)
     package.addHandler(ConsoleHandler())
-    package.setLevel(logging.INFO)
+    package.setLevel(logging.DEBUG if debug else logging.INFO)
 
 
 def complete_switches(args: list[str]) -> list[str]:

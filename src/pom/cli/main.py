@@ -29,7 +29,22 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+HELP = """Name every voxel of cryo-ET datasets, from a few annotated slices.
+
+'pom' alone makes a new project in the working folder, or shows where the project there stands and the command
+that comes next. The steps, each restartable, are:
+
+\b
+pom single initialize     annotated boxes become training patches
+pom single train --all    one network per ontology
+pom single test -o NAME   a look at the result on a few tomograms
+pom shared initialize     every patch gets labels of all ontologies
+pom shared train          one joint network
+pom shared process        all tomograms are segmented
+"""
+
+
+@app.callback(help=HELP)
 def start(
     context: typer.Context,
     version: Annotated[
@@ -42,19 +57,7 @@ def start(
         ),
     ] = False,
 ) -> None:
-    r"""Name every voxel of cryo-ET datasets, from a few annotated slices.
-
-    'pom' alone makes a new project in the working folder, or shows where the project there stands and the command
-    that comes next. The steps, each restartable, are:
-
-    \b
-    pom single initialize     annotated boxes become training patches
-    pom single train --all    one network per ontology
-    pom single test -o NAME   a look at the result on a few tomograms
-    pom shared initialize     every patch gets labels of all ontologies
-    pom shared train          one joint network
-    pom shared process        all tomograms are segmented
-    """
+    """What holds for all commands; without one, shows the project or makes it."""
     if context.invoked_subcommand is None:
         from pom.cli.overview import show_or_create
 

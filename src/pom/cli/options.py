@@ -59,8 +59,20 @@ Gpus = Annotated[
         "--gpus",
         metavar="LIST",
         show_default=False,
-        help="GPU numbers with commas between them, such as 0,1; without it the configuration's GPUS counts, and"
-        " without any GPU the CPU works.",
+        help="GPU numbers with commas between them, such as 0,1, which train together; -1: the CPU. Without it the"
+        " configuration's GPUS counts, and without any GPU the CPU works.",
+    ),
+]
+
+FirstGpu = Annotated[
+    str | None,
+    typer.Option(
+        "-gpus",
+        "--gpus",
+        metavar="LIST",
+        show_default=False,
+        help="GPU numbers with commas between them, of which the first is used; -1: the CPU. Without it the"
+        " configuration's GPUS counts, and without any GPU the CPU works.",
     ),
 ]
 
@@ -92,7 +104,7 @@ Overwrite = Annotated[
         "-overwrite",
         "--overwrite",
         metavar="0|1",
-        help="1: make existing outputs again; 0: skip them. --overwrite alone means 1.",
+        help="1: make existing outputs again; 0: skip them. Give it after retraining; --overwrite alone means 1.",
     ),
 ]
 
@@ -104,6 +116,7 @@ Checkpoint = Annotated[
         metavar="PATH",
         exists=True,
         show_default=False,
-        help="The folder of a trained network whose weights to start from, such as models/joint of another project.",
+        help="The weights to start from: the folder of a trained network, such as models/joint of another project, or"
+        " a .safetensors file.",
     ),
 ]

@@ -11,6 +11,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pom.cli.console import EXIT_ERROR
+from pom.words import counted
+
 if TYPE_CHECKING:
     from pom.demo.run import DemoResult
     from pom.inference.process import ProcessReport
@@ -25,7 +28,11 @@ MEASURES = ("dice", "precision", "recall")
 
 
 def report_sampling(summary: "SamplingSummary") -> None:
-    """Shows per ontology what was sampled and what was not."""
+    """Shows per ontology what was sampled and what was not.
+
+    Raises:
+        typer.Exit: with status 1, if an annotated tomogram was left out.
+    """
     rows = [
         (
             row.ontology,
@@ -41,15 +48,19 @@ def report_sampling(summary: "SamplingSummary") -> None:
     for title, boxes, closest in summary.unknown_titles:
         hint = f" (nearest: {closest})" if closest else ""
         show(f"{counted(boxes, 'box', 'boxes')} titled '{title}': no ontology bears that name{hint}.")
+    _report_failed("Left out", summary.failed)
 
 
 def report_training(cards: "Mapping[str, ModelCard]") -> None:
-    """Shows the validation figures of trained networks, a row per ontology."""
+    """Shows the validation figures of trained networks, a row per ontology that has some."""
     rows = [
         (ontology, *(figure(measures.get(measure)) for measure in MEASURES))
         for card in cards.values()
         for ontology, measures in card.validation.items()
     ]
+    if not rows:
+        show("No patches were held out, so there are no validation figures.")
+        return
     show_table(("Validation", "Dice", "Precision", "Recall"), rows)
 
 
@@ -62,9 +73,7 @@ def report_processing(report: "ProcessReport") -> None:
     skipped = f", {len(report.skipped)} skipped because their outputs are there" if report.skipped else ""
     failed = f", {len(report.failed)} failed" if report.failed else ""
     show(f"{counted(len(report.done), 'tomogram')} segmented{skipped}{failed}.")
-    if report.failed:
-        show_table(("Failed", "Why"), list(report.failed.items()), texts=(0, 1))
-        raise typer.Exit(1)
+    _report_failed("Failed", report.failed)
 
 
 def report_demo(result: "DemoResult") -> None:
@@ -149,9 +158,11 @@ def figure(value: float | None, without: str = NONE) -> str:
     return without if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """A number with its noun: ``1 box``, ``2 boxes``."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
+def _report_failed(heading: str, failed: Mapping[str, str]) -> None:
+    """Shows which tomograms failed and why; if any did, the command ends with status 1."""
+    if failed:
+        show_table((heading, "Why"), list(failed.items()), texts=(0, 1))
+        raise typer.Exit(EXIT_ERROR)
 
 
 def _joint(state: "Overview") -> str:

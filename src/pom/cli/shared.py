@@ -3,7 +3,7 @@
 import typer
 
 from pom.cli.console import StepCommand, open_project
-from pom.cli.options import Checkpoint, Gpus, Overwrite, Selective, Switch
+from pom.cli.options import Checkpoint, FirstGpu, Gpus, Overwrite, Selective, Switch
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,7 +21,7 @@ app = typer.Typer(
 
 
 @app.command(cls=StepCommand)
-def initialize(selective: Selective = Switch.ON, gpus: Gpus = None) -> None:
+def initialize(selective: Selective = Switch.ON, gpus: FirstGpu = None) -> None:
     """Label every training patch with all ontologies at once.
 
     Needs 'pom single train' for every ontology. Each single network labels the patches of all; what a person
@@ -53,7 +53,7 @@ def train(gpus: Gpus = None, checkpoint: Checkpoint = None) -> None:
 
 
 @app.command(cls=StepCommand)
-def process(gpus: Gpus = None, overwrite: Overwrite = Switch.OFF) -> None:
+def process(gpus: FirstGpu = None, overwrite: Overwrite = Switch.OFF) -> None:
     """Segment all tomograms with the joint network.
 
     Needs 'pom shared train'. Writes NAME__Ontology.mrc for every ontology, and NAME__Unknown.mrc, to the output

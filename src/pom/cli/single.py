@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pom.cli.console import StepCommand, open_project
-from pom.cli.options import AllOntologies, Counterexamples, Gpus, Ontologies, Ontology, Overwrite, Switch
+from pom.cli.options import AllOntologies, Counterexamples, FirstGpu, Gpus, Ontologies, Ontology, Overwrite, Switch
 from pom.errors import PomError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def initialize() -> None:
 
     Reads every annotation file (NAME.scns) in the tomogram folder and writes training_datasets/single/. At the end
     a table tells, per ontology, how many boxes there are and what was left out. Run it again after annotating more.
+    If an annotated tomogram cannot be used, the others are; it is listed, and the exit status is 1.
     """
     project = open_project()
     from pom.cli.reports import report_sampling
@@ -67,7 +68,7 @@ def train(
 
 
 @app.command(cls=StepCommand)
-def test(ontology: Ontology = None, gpus: Gpus = None, overwrite: Overwrite = Switch.OFF) -> None:
+def test(ontology: Ontology = None, gpus: FirstGpu = None, overwrite: Overwrite = Switch.OFF) -> None:
     """Segment one ontology in the tomograms of the test folder.
 
     Needs 'pom single train'. The outputs, NAME__Ontology.mrc, are written beside the test tomograms; their
@@ -77,7 +78,7 @@ def test(ontology: Ontology = None, gpus: Gpus = None, overwrite: Overwrite = Sw
 
 
 @app.command(cls=StepCommand)
-def process(ontology: Ontology = None, gpus: Gpus = None, overwrite: Overwrite = Switch.OFF) -> None:
+def process(ontology: Ontology = None, gpus: FirstGpu = None, overwrite: Overwrite = Switch.OFF) -> None:
     """Segment one ontology in all tomograms.
 
     Needs 'pom single train'. The outputs, NAME__Ontology.mrc, are written to the output folder. Where all ontologies

@@ -49,6 +49,8 @@ class ProcessReport:
 def process(jobs: Sequence[Job], predictor: Predictor, output_type: OutputType, report: ProcessReport) -> None:
     """Processes tomograms one after the other; a failed one is noted in the report and stops no other.
 
+    That holds for every fault but an interruption, be it a PomError, a lack of memory or a fault of the program.
+
     Args:
         jobs: what to do.
         predictor: the network.
@@ -60,10 +62,19 @@ def process(jobs: Sequence[Job], predictor: Predictor, output_type: OutputType, 
             try:
                 segment(reading.result(), predictor, job.outputs, output_type)
             except PomError as error:
-                log.warning("%s failed: %s", job.name, error)
-                report.failed[job.name] = str(error)
+                _fail(report, job, str(error))
+            except Exception as error:  # whatever is wrong with one tomogram, the next may do
+                first_line, *_ = [*str(error).splitlines(), ""]
+                _fail(report, job, f"{type(error).__name__}: {first_line}".removesuffix(": "))
             else:
                 report.done.append(job.name)
+
+
+def _fail(report: ProcessReport, job: Job, reason: str) -> None:
+    """Notes a failed tomogram; called while its exception is handled."""
+    log.warning("%s failed: %s", job.name, reason)
+    log.debug("Traceback of %s:", job.name, exc_info=True)
+    report.failed[job.name] = reason
 
 
 def segment(

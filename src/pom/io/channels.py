@@ -72,7 +72,7 @@ def read_network_input(files: Mapping[str, Path], preprocessing: Preprocessing, 
     """
     headers = {name: _channel_header(name, files) for name in preprocessing.channels if name != EMPTY}
     if not headers:
-        raise PomError("No channel has a file: name Density or a macromolecule in `macromolecules`.")
+        raise PomError("No channel has a file: name Density or a macromolecule in 'macromolecules'.")
     reference = headers.get(DENSITY) or next(iter(headers.values()))
     for header in headers.values():
         if header.shape != reference.shape:
@@ -98,9 +98,9 @@ def read_network_input(files: Mapping[str, Path], preprocessing: Preprocessing, 
 def _channel_header(name: str, files: Mapping[str, Path]) -> MrcHeader:
     path = files.get(name)
     if path is None:
-        raise PomError(f"The channel {name} has no file: give one, or take it out of `macromolecules`.")
+        raise PomError(f"The channel {name} has no file: give one, or take it out of 'macromolecules'.")
     if name != DENSITY and not path.exists():
-        raise PomError(f"{path} is missing: segment {name} in this tomogram, or take it out of `macromolecules`.")
+        raise PomError(f"{path} is missing: segment {name} in this tomogram, or take it out of 'macromolecules'.")
     if is_placeholder(path):
         raise PomError(f"{path} is only the placeholder of an unfinished run: delete it and make {name} again.")
     return read_header(path)

@@ -8,6 +8,9 @@ from pom.errors import PomError
 
 log = logging.getLogger(__name__)
 
+NO_GPU = "-1"
+"""As CUDA_VISIBLE_DEVICES has it."""
+
 Precision = Literal["auto", "bf16", "float32"]
 
 
@@ -58,11 +61,13 @@ def choose_devices(explicit: str | None, configured: str) -> Devices:
 
 
 def parse_gpus(text: str) -> tuple[int, ...]:
-    """Reads a list of GPU indices such as "0,1,3"; an empty text means none.
+    """Reads a list of GPU indices such as "0,1,3"; an empty text, or -1, means none.
 
     Raises:
         PomError: the text is not such a list.
     """
+    if text.strip() == NO_GPU:
+        return ()
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() for part in parts):
         raise PomError(f"'{text}' is not a list of GPUs; write their numbers with commas between, such as 0,1,2.")

@@ -9,6 +9,7 @@ from pom.errors import PomError
 from pom.project.configuration import Configuration, read_configuration
 from pom.project.listing import ANNOTATION, TOMOGRAM, Listing, list_tomograms
 from pom.project.names import DENSITY, EMPTY, SEPARATOR, UNKNOWN, nearest, segmentation_file, without_empty
+from pom.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -130,17 +131,17 @@ class Project:
         strange = [stem for stem in listing.segmentations if not self._belongs(stem, folder, listing)]
         if strange:
             log.warning(
-                "%s: %d file(s) with '%s' in the name are segmentations, not tomograms, and are left out, such as %s.",
+                "%s: %s left out because '%s' in the name marks a segmentation, not a tomogram, such as %s.",
                 folder,
-                len(strange),
+                counted(len(strange), "file is", "files are"),
                 SEPARATOR,
                 strange[0] + TOMOGRAM,
             )
         if listing.not_read:
             log.warning(
-                "%s: %d file(s) are left out because their names do not end in '%s', such as %s; rename them.",
+                "%s: %s left out for want of the ending '%s', such as %s; rename what is a tomogram.",
                 folder,
-                len(listing.not_read),
+                counted(len(listing.not_read), "file is", "files are"),
                 TOMOGRAM,
                 listing.not_read[0],
             )

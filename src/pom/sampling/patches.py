@@ -114,15 +114,22 @@ class JointPatchSet(PatchSet):
 
 @dataclass
 class OntologyCount:
-    """What was sampled for one ontology."""
+    """What was sampled for one ontology.
+
+    Boxes are counted as a person placed them: one that is cut into several patches counts once. Each is with drawn
+    pixels, without, or dropped.
+    """
 
     ontology: str
     tomograms: int = 0
+    """With at least one patch of it."""
     boxes: int = 0
     with_pixels: int = 0
+    """Boxes in which something is drawn."""
     without_pixels: int = 0
+    """Boxes in which nothing is drawn."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Reason to number of boxes."""
+    """Reason to number of boxes that gave no patch."""
 
 
 @dataclass

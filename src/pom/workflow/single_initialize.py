@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from pom.sampling.patches import OntologyCount, PatchSet, SamplingSummary
 
 log = logging.getLogger(__name__)
 
+TOO_SMALL = "smaller than one binned pixel"
+
 
 @dataclass
 class _Sampled:
@@ -26,6 +29,8 @@ class _Sampled:
     patches: list[Patch] = field(default_factory=list)
     tomograms: list[str] = field(default_factory=list)
     pixel_sizes: list[float] = field(default_factory=list)
+    box_sizes: set[float] = field(default_factory=set)
+    """Of the features that gave patches."""
 
 
 def single_initialize(project: Project) -> SamplingSummary:
@@ -58,6 +63,8 @@ def single_initialize(project: Project) -> SamplingSummary:
     if not any(part.patches for part in sampled.values()):
         raise PomError(_why_nothing(project, titles, failed))
     _save(project, preprocessing, sampled)
+    box_sizes = {ontology: part.box_sizes for ontology, part in sampled.items()}
+    _tell_box_sizes(box_sizes, project.configuration.ontology_annotation_box_size)
     unknown = [(title, boxes, nearest(title, ontologies)) for title, boxes in sorted(titles.items())]
     return SamplingSummary(list(counts.values()), unknown, failed)
 
@@ -107,6 +114,7 @@ def _sample(
             into.pixel_sizes += [pixel_size] * len(patches)
             if patches:
                 titles.add(feature.title)
+                into.box_sizes.add(feature.box_size)
     for title in titles:
         counts[title].tomograms += 1
 
@@ -118,19 +126,48 @@ def _cut(
     feature: Feature,
     count: OntologyCount,
 ) -> list[Patch]:
+    """The patches of all boxes of a feature; each box is counted."""
     box_size = project.configuration.ontology_annotation_box_size
     cutter = PatchCutter(network_input, preprocessing.binning, box_size, feature)
     patches = []
-    for tile in tiles_of(feature, box_size, preprocessing.binning):
-        patch = cutter.cut(tile)
+    for box in _boxes_of(feature):
+        tiles = [cutter.cut(tile) for tile in tiles_of(box, box_size, preprocessing.binning)]
+        of_box = [patch for patch in tiles if patch is not None and patch.boxed.any()]
         count.boxes += 1
-        if patch is None or not patch.boxed.any():
-            count.dropped[OUTSIDE] = count.dropped.get(OUTSIDE, 0) + 1
-            continue
-        count.with_pixels += bool((patch.drawn & patch.boxed).any())
-        count.without_pixels += not (patch.drawn & patch.boxed).any()
-        patches.append(patch)
+        if not of_box:
+            # From this size on a box holds a whole binned pixel wherever it lies, unless the edge cuts it off.
+            too_small = any(patch is not None for patch in tiles) and feature.box_size < 2 * max(preprocessing.binning[1:]) - 1
+            reason = TOO_SMALL if too_small else OUTSIDE
+            count.dropped[reason] = count.dropped.get(reason, 0) + 1
+        elif any((patch.drawn & patch.boxed).any() for patch in of_box):
+            count.with_pixels += 1
+        else:
+            count.without_pixels += 1
+        patches += of_box
     return patches
+
+
+def _boxes_of(feature: Feature) -> Iterator[Feature]:
+    """The feature once for each of its boxes, with that box alone."""
+    for z, centres in sorted(feature.boxes.items()):
+        for centre in centres:
+            yield replace(feature, boxes={z: [centre]})
+
+
+def _tell_box_sizes(sizes: dict[str, set[float]], configured: int) -> None:
+    """Says where boxes are of another size than patches are made for."""
+    for ontology, found in sizes.items():
+        others = sorted(found - {configured})
+        if others:
+            log.info(
+                "%s: boxes of %s pixels, the configuration says %d; %s.",
+                ontology,
+                " and ".join(f"{size:g}" for size in others),
+                configured,
+                "what lies outside a box is seen but not learnt from"
+                if others[0] < configured
+                else "each is cut into several patches",
+            )
 
 
 def _save(project: Project, preprocessing: Preprocessing, sampled: dict[str, _Sampled]) -> None:
