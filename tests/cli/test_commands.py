@@ -11,10 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from pom.cli.main import app
+from pom.errors import PomError
+from pom.networks.devices import choose_devices, parse_gpus
 
 run = CliRunner().invoke
 DEVICES = "the devices"
 CARD = SimpleNamespace(validation={"Vesicle": {"dice": 0.5, "precision": 0.25, "recall": 1.0}})
+SAMPLED = SimpleNamespace(rows=[], unknown_titles=[], failed={})
+DEMO = SimpleNamespace(single={"Vesicle": 0.5}, joint={"Vesicle": 0.25}, picture=Path("demo.png"), seconds=90.0)
 REPORT = SimpleNamespace(done=["TS_1"], skipped=[], failed={})
 
 log = logging.getLogger("pom.workflow.pretended")
@@ -27,13 +31,13 @@ class Workflow:
         self.monkeypatch = monkeypatch
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.pretend("pom.networks.devices", "choose_devices", DEVICES)
-        self.pretend("pom.workflow.single_initialize", "single_initialize", SimpleNamespace(rows=[], unknown_titles=[]))
+        self.pretend("pom.workflow.single_initialize", "single_initialize", SAMPLED)
         self.pretend("pom.workflow.single_train", "single_train", {"Vesicle": CARD})
         self.pretend("pom.workflow.single_process", "single_process", REPORT)
         self.pretend("pom.workflow.shared_initialize", "shared_initialize", None)
         self.pretend("pom.workflow.shared_train", "shared_train", CARD)
         self.pretend("pom.workflow.shared_process", "shared_process", REPORT)
-        self.pretend("pom.demo.run", "run_demo", "a table")
+        self.pretend("pom.demo.run", "run_demo", DEMO)
 
     def pretend(self, module: str, function: str, result: object) -> None:
         def called(*arguments: Any) -> object:
@@ -96,7 +100,9 @@ def test_what_a_line_does(workflow: Workflow, line: str, call: tuple[Any, ...]) 
     assert project.ontologies == ("Vesicle", "Granule")
 
 
-@pytest.mark.parametrize(("options", "explicit"), [([], None), (["-gpus", "0"], "0"), (["--gpus", "0,3"], "0,3")])
+@pytest.mark.parametrize(
+    ("options", "explicit"), [([], None), (["-gpus", "0"], "0"), (["--gpus", "0,3"], "0,3"), (["-gpus", "-1"], "-1")]
+)
 def test_devices_are_chosen_from_the_line_and_the_configuration(
     workflow: Workflow, options: list[str], explicit: str | None
 ) -> None:
@@ -106,8 +112,24 @@ def test_devices_are_chosen_from_the_line_and_the_configuration(
         assert workflow.calls[0] == ("choose_devices", (explicit, "1,2"))
 
 
+@pytest.mark.parametrize("text", ["-1", " -1 ", ""])
+def test_minus_one_means_the_cpu(text: str) -> None:
+    assert parse_gpus(text) == ()
+    assert choose_devices(text, "0,1").first == "cpu"
+
+
+@pytest.mark.parametrize("text", ["-2", "0,-1", "--1"])
+def test_other_negative_numbers_are_no_gpus(text: str) -> None:
+    with pytest.raises(PomError, match=f"'{text}' is not a list of GPUs"):
+        parse_gpus(text)
+
+
 def test_the_demo_runs_where_it_is_told(workflow: Workflow) -> None:
-    assert run(app, ["demo"]).stdout == "a table\n"
+    shown = run(app, ["demo"]).stdout.splitlines()
+    assert [line.split() for line in shown if "0." in line] == [
+        [name, "0.500", "0.250"] for name in ("Vesicle", "Mean")
+    ]
+    assert shown[-2:] == ["Picture: demo.png", "Took 1.5 minutes."]
     assert workflow.calls[-1] == ("run_demo", (Path("pom-demo"), 0))
     assert run(app, ["demo", "elsewhere", "--seed", "4"]).exit_code == 0
     assert workflow.calls[-1] == ("run_demo", (Path("elsewhere"), 4))
@@ -151,6 +173,21 @@ def test_failed_tomograms_are_listed_and_the_status_is_1(workflow: Workflow) -> 
     assert "TS_3__Membrane.mrc is missing" in result.stdout
 
 
+def test_annotated_tomograms_that_were_left_out_are_listed_and_the_status_is_1(workflow: Workflow) -> None:
+    sampled = SimpleNamespace(rows=[], unknown_titles=[], failed={"TS_3": "TS_3.scns is truncated"})
+    workflow.pretend("pom.workflow.single_initialize", "single_initialize", sampled)
+    result = run(app, ["single", "initialize"])
+    assert result.exit_code == 1
+    assert [line.split() for line in result.stdout.splitlines() if "TS_3" in line] == [
+        ["TS_3", "TS_3.scns", "is", "truncated"]
+    ]
+
+
+def test_training_without_validation_says_so(workflow: Workflow) -> None:
+    workflow.pretend("pom.workflow.shared_train", "shared_train", SimpleNamespace(validation={}))
+    assert run(app, ["shared", "train"]).stdout == ("No patches were held out, so there are no validation figures.\n")
+
+
 def test_training_ends_with_its_figures(workflow: Workflow) -> None:
     for command in (["single", "train", "--all"], ["shared", "train"]):
         words = run(app, command).stdout.split()
@@ -175,7 +212,7 @@ def test_warnings_are_said_once_and_information_plainly(workflow: Workflow) -> N
         for _ in range(2):
             log.warning("apix is %s.", 10)
             log.info("epoch done")
-        log.debug("not shown")
+        log.debug("not shown without --debug")
         return REPORT
 
     workflow.pretend("pom.workflow.shared_process", "shared_process", work)
@@ -183,3 +220,4 @@ def test_warnings_are_said_once_and_information_plainly(workflow: Workflow) -> N
         result = run(app, ["shared", "process"])
         assert result.stderr == "Warning: apix is 10.\nepoch done\nepoch done\n"
         assert result.stdout == "1 tomogram segmented.\n"
+    assert "not shown without --debug" in run(app, ["shared", "process", "--debug"]).stderr

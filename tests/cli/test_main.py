@@ -64,6 +64,35 @@ def test_help_shows_the_commands_in_the_order_of_the_work() -> None:
     assert listed.index("initialize") < listed.index("train") < listed.index("test") < listed.index("process")
 
 
+def test_help_shows_the_steps_a_line_each() -> None:
+    shown = run(app, ["--help"]).stdout.splitlines()
+    begin = shown.index("  pom single initialize     annotated boxes become training patches")
+    assert shown[begin - 1] == ""
+    assert [line[:28].strip() for line in shown[begin : begin + 7]] == [
+        "pom single initialize",
+        "pom single train --all",
+        "pom single test -o NAME",
+        "pom shared initialize",
+        "pom shared train",
+        "pom shared process",
+        "",
+    ]
+    for command in ([], ["single"], ["shared"]):
+        assert "\b" not in run(app, [*command, "--help"]).stdout
+        assert "\\b" not in run(app, [*command, "--help"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "several"),
+    [("single train", True), ("shared train", True), ("single test", False), ("single process", False),
+     ("shared initialize", False), ("shared process", False)],
+)  # fmt: skip
+def test_help_tells_which_gpus_are_used(command: str, several: bool) -> None:
+    text = " ".join(run(app, [*command.split(), "--help"]).stdout.split())
+    assert ("which train together; -1: the CPU." in text) is several
+    assert ("of which the first is used; -1: the CPU." in text) is not several
+
+
 def test_help_names_options_in_both_styles_with_their_defaults() -> None:
     text = run(app, ["single", "train", "--help"]).stdout
     for part in ("-o, -ontology, --ontology", "-all, --all, --all-features", "-gpus, --gpus", "-c, -counterexamples"):
@@ -71,7 +100,9 @@ def test_help_names_options_in_both_styles_with_their_defaults() -> None:
     assert "[default: 1]" in text
     text = " ".join(run(app, ["shared", "process", "--help"]).stdout.split())
     assert "-overwrite, --overwrite 0|1" in text
-    assert "--overwrite alone means 1. [default: 0]" in text
+    assert "Give it after retraining; --overwrite alone means 1. [default: 0]" in text
+    text = " ".join(run(app, ["shared", "train", "--help"]).stdout.split())
+    assert "the folder of a trained network, such as models/joint of another project, or a .safetensors file." in text
 
 
 def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:

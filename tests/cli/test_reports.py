@@ -6,6 +6,7 @@ import pytest
 import typer
 
 from pom.cli import reports
+from pom.workflow.freshness import Outdated
 from pom.workflow.overview import OntologyState, Overview
 
 LONG = "Rough endoplasmic reticulum membrane"
@@ -42,7 +43,7 @@ def state(**changes: Any) -> Overview:
             OntologyState(LONG, 0, 0, False, False, None, None, 0),
             OntologyState("[red]", 1, 2, True, True, None, float("nan"), 0),
         ),
-        "stale": False,
+        "outdated": Outdated(),
         "joint_sampled": True,
         "joint_trained": True,
         "processed": 12,
@@ -58,6 +59,7 @@ def test_the_sampling_table(capsys: pytest.CaptureFixture[str]) -> None:
     summary: Any = SimpleNamespace(
         rows=[count("Vesicle"), count(LONG, outside_the_tomogram=2, no_macromolecule=10)],
         unknown_titles=[("Vesicel", 4, "Vesicle"), ("X", 1, None)],
+        failed={},
     )
     reports.report_sampling(summary)
     shown = lines(capsys)
@@ -69,6 +71,27 @@ def test_the_sampling_table(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert shown[-2] == "4 boxes titled 'Vesicel': no ontology bears that name (nearest: Vesicle)."
     assert shown[-1] == "1 box titled 'X': no ontology bears that name."
+
+
+def test_annotated_tomograms_left_out_stand_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    summary: Any = SimpleNamespace(
+        rows=[count("Vesicle")], unknown_titles=[], failed={"TS 2": "TS 2.mrc is empty: copy it again."}
+    )
+    with pytest.raises(typer.Exit) as exit_status:
+        reports.report_sampling(summary)
+    assert exit_status.value.exit_code == 1
+    shown = lines(capsys)
+    assert shown[-3].split() == ["Left", "out", "Why"]
+    assert shown[-1] == "TS 2      TS 2.mrc is empty: copy it again."
+
+
+def test_training_without_held_out_patches(capsys: pytest.CaptureFixture[str]) -> None:
+    cards: Any = {"a": SimpleNamespace(validation={}), "b": SimpleNamespace(validation={})}
+    reports.report_training(cards)
+    assert lines(capsys) == ["No patches were held out, so there are no validation figures."]
+    cards["c"] = SimpleNamespace(validation={"Vesicle": {"dice": 0.5}})
+    reports.report_training(cards)
+    assert [line.split() for line in lines(capsys)[2:]] == [["Vesicle", "0.500", "-", "-"]]
 
 
 def test_the_validation_table(capsys: pytest.CaptureFixture[str]) -> None:

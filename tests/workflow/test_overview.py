@@ -1,6 +1,6 @@
+import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 
 from pom.errors import PomError
+from pom.io.checkpoints import CARD_FILE
 from pom.io.scns import Annotation, Feature, write_scns
 from pom.project.configuration import Configuration
 from pom.project.paths import Project
-from pom.workflow.overview import overview
+from pom.workflow import survey
+from pom.workflow.freshness import Outdated
+from pom.workflow.overview import Overview, overview
 
 ONTOLOGIES = ("Vesicle", "Inner membrane")
+OUTPUTS = (*ONTOLOGIES, "Unknown")
+HOUR = 3600.0
 Figures = Mapping[str, Mapping[str, float]]
 
 
@@ -63,9 +68,13 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> dict[Path, Figures | Exception]:
         found = known.get(folder)
         if isinstance(found, Exception):
             raise found
-        return None if found is None else SimpleNamespace(validation=found)
+        return None if found is None else SimpleNamespace(validation=found, outputs=known_outputs(folder))
 
-    monkeypatch.setitem(sys.modules, "pom.io.checkpoints", SimpleNamespace(read_card=read_card))
+    def known_outputs(folder: Path) -> tuple[str, ...]:
+        file = folder / "outputs.json"
+        return tuple(json.loads(file.read_text())) if file.exists() else OUTPUTS
+
+    monkeypatch.setattr(survey, "read_card", read_card)
     return known
 
 
@@ -123,6 +132,7 @@ def test_what_is_counted(tmp_path: Path, cards: dict[Path, Figures | Exception])
     sample(project, "Vesicle")
     train(cards, project.single_network("Vesicle"), {"Vesicle": {"dice": 0.75, "precision": 0.7, "recall": 0.8}})
     train(cards, project.joint_network, {"Vesicle": {"dice": 0.8}, "Inner membrane": {"dice": 0.6}})
+    (project.joint_network / "outputs.json").write_text('["Vesicle", "_", "Inner membrane", "Unknown"]')
     touch(*(project.output("TS_1", ontology) for ontology in ("Vesicle", "Inner membrane", "Unknown")))
     touch(project.output("TS_0", "Vesicle"))
     state = overview(project)
@@ -130,7 +140,7 @@ def test_what_is_counted(tmp_path: Path, cards: dict[Path, Figures | Exception])
     assert (state.processed, state.waiting) == (1, 2)
     assert state.joint_trained
     assert not state.joint_sampled
-    assert not state.stale
+    assert state.outdated == Outdated()
     assert state.notes == ()
     vesicle, membrane = state.ontologies
     assert (vesicle.ontology, vesicle.tomograms, vesicle.boxes) == ("Vesicle", 2, 5)
@@ -148,10 +158,10 @@ def test_annotations_that_are_newer_than_the_patches_ask_for_sampling(
     annotate(project, "TS_0", {"Vesicle": 1, "Inner membrane": 1})
     sample(project)
     train(cards, project.joint_network, {})
-    assert not overview(project).stale
+    assert not overview(project).outdated.patches
     touch(project.annotation("TS_0"), seconds_from_now=120)
     state = overview(project)
-    assert state.stale
+    assert state.outdated.patches
     assert state.next_command == "pom single initialize"
     assert "changed since the patches were sampled" in state.notes[0]
 
@@ -164,6 +174,103 @@ def test_patches_deleted_after_training_are_not_asked_for(
     for folder in (*map(project.single_network, ONTOLOGIES), project.joint_network):
         train(cards, folder, {})
     assert overview(project).next_command == "pom shared process"
+
+
+@pytest.fixture
+def finished(tmp_path: Path, cards: dict[Path, Figures | Exception]) -> Project:
+    """Every step was done, an hour after the one before it; the last an hour ago."""
+    project = make(tmp_path)
+    annotate(project, "TS_0", {"Vesicle": 1, "Inner membrane": 1})
+    touch(project.annotation("TS_0"), seconds_from_now=-6 * HOUR)
+    touch(*map(project.single_dataset, ONTOLOGIES), seconds_from_now=-5 * HOUR)
+    for ontology in ONTOLOGIES:
+        train(cards, project.single_network(ontology), {})
+        touch(project.single_network(ontology) / CARD_FILE, seconds_from_now=-4 * HOUR)
+    write_joint_dataset(project, OUTPUTS)
+    touch(project.joint_dataset, seconds_from_now=-3 * HOUR)
+    train(cards, project.joint_network, {})
+    touch(project.joint_network / CARD_FILE, seconds_from_now=-2 * HOUR)
+    for name in ("TS_0", "TS_1"):
+        touch(*(project.output(name, output) for output in OUTPUTS), seconds_from_now=-HOUR)
+    return project
+
+
+def write_joint_dataset(project: Project, outputs: tuple[str, ...]) -> None:
+    project.joint_dataset.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(project.joint_dataset, outputs=np.array(outputs))
+
+
+def told(state: Overview) -> tuple[str, tuple[str, ...]]:
+    return state.next_command, state.notes
+
+
+def test_nothing_is_outdated_where_each_step_follows_the_one_before(finished: Project) -> None:
+    assert told(overview(finished)) == ("nothing: every tomogram is segmented", ())
+    assert overview(finished).outdated == Outdated()
+
+
+def test_what_is_older_than_what_it_was_made_from_is_made_again(finished: Project) -> None:
+    """From the last step to the first: each time the earliest step that is needed comes next."""
+    touch(finished.output("TS_1", "Unknown"), seconds_from_now=-2.5 * HOUR)
+    older = "1 tomogram was segmented by an older network: pom shared process --overwrite."
+    assert told(overview(finished)) == ("pom shared process --overwrite", (older,))
+    touch(finished.joint_dataset, seconds_from_now=-1.5 * HOUR)
+    labels = "The joint labels have been made again since the joint network was trained."
+    assert told(overview(finished)) == ("pom shared train", (labels, older))
+    touch(finished.single_network("Vesicle") / CARD_FILE, seconds_from_now=-1.4 * HOUR)
+    networks = "The joint labels are older than the single networks or the ontologies that they come from."
+    assert told(overview(finished)) == ("pom shared initialize", (networks, older))
+    touch(finished.single_dataset("Inner membrane"), seconds_from_now=-1.3 * HOUR)
+    patches = "Patches have been sampled again since these single networks were trained: Inner membrane."
+    assert told(overview(finished)) == ("pom single train -o 'Inner membrane'", (patches, networks, older))
+    touch(finished.single_dataset("Vesicle"), seconds_from_now=-1.3 * HOUR)
+    assert overview(finished).next_command == "pom single train --all"
+    touch(finished.annotation("TS_0"), seconds_from_now=-1.2 * HOUR)
+    assert overview(finished).next_command == "pom single initialize"
+
+
+def test_after_another_training_all_outputs_are_old(finished: Project) -> None:
+    touch(finished.joint_network / CARD_FILE)
+    touch(finished.tomogram("TS_2"))
+    state = overview(finished)
+    assert state.outdated.outputs == 2
+    assert state.notes == ("2 tomograms were segmented by an older network: pom shared process --overwrite.",)
+    # What is missing is no reason to do the others again first.
+    assert state.next_command == "pom shared process"
+
+
+def test_old_networks_without_their_patches_are_not_old(finished: Project) -> None:
+    for path in (*map(finished.single_dataset, ONTOLOGIES), finished.joint_dataset):
+        path.unlink()
+    touch(*(finished.single_network(ontology) / CARD_FILE for ontology in ONTOLOGIES))
+    assert told(overview(finished)) == ("nothing: every tomogram is segmented", ())
+
+
+def test_a_joint_network_of_other_ontologies_leads_back_to_the_right_step(
+    finished: Project, cards: dict[Path, Figures | Exception]
+) -> None:
+    def state() -> Overview:
+        return overview(project)
+
+    project = make(finished.folder, ontologies=(*ONTOLOGIES, "Granule"))
+    note = (
+        "The joint network has the outputs Vesicle, Inner membrane, Unknown, which are not the configuration's "
+        "ontologies and Unknown: the joint steps must be done again."
+    )
+    # Without boxes of the new ontology there is nothing to sample or to train.
+    assert told(state()) == ("pom shared initialize", (note,))
+    annotate(project, "TS_1", {"Granule": 1})
+    touch(project.annotation("TS_1"), seconds_from_now=-6 * HOUR)
+    assert state().next_command == "pom single initialize"
+    touch(project.single_dataset("Granule"), seconds_from_now=-5 * HOUR)
+    assert state().next_command == "pom single train -o Granule"
+    train(cards, project.single_network("Granule"), {})
+    assert state().next_command == "pom shared initialize"
+    write_joint_dataset(project, (*ONTOLOGIES, "Granule", "Unknown"))
+    assert told(state()) == ("pom shared train", (note,))
+    (project.joint_network / "outputs.json").write_text(json.dumps([*ONTOLOGIES, "Granule", "Unknown"]))
+    touch(project.joint_network / CARD_FILE)
+    assert state().next_command == "pom shared process"
 
 
 def test_damaged_files_are_notes_and_nothing_stops(tmp_path: Path, cards: dict[Path, Figures | Exception]) -> None:
@@ -185,9 +292,9 @@ def test_boxes_that_will_not_count_are_noted(tmp_path: Path) -> None:
     annotate(project, "TS_0", {"vesicles": 4, "Inner membrane": 0, "unused": 0}, drawn=("Inner membrane",))
     touch(project.annotation("TS_9"))
     assert overview(project).notes == (
-        "1 annotation file(s) have no tomogram beside them and do not count, such as TS_9.scns.",
-        "4 box(es) are titled 'vesicles', which is no ontology; the nearest is 'Vesicle'.",
-        "Inner membrane is drawn in 1 tomogram(s) but has no boxes, and only boxes are sampled.",
+        "1 annotation file does not count for want of a tomogram of the same name, such as TS_9.scns.",
+        "4 boxes are titled 'vesicles', which is no ontology; the nearest is 'Vesicle'.",
+        "Inner membrane is drawn in 1 tomogram but has no boxes, and only boxes are sampled.",
     )
 
 

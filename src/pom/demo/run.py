@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DEMO_SETTINGS = {
-    "single_model_epochs": 12,
-    "shared_model_epochs": 40,
+    "single_model_epochs": 30,
+    "shared_model_epochs": 50,
     "single_model_batch_size": 8,
     "shared_model_batch_size": 8,
 }
@@ -113,7 +113,8 @@ def _truth(project: Project, name: str) -> NDArray[np.uint8]:
 def _segmentation(project: Project, name: str) -> NDArray[np.intp]:
     """The most probable output everywhere, (z, y, x) binned; 0 for Unknown."""
     outputs = [_probability(project.output(name, ontology)) for ontology in (UNKNOWN, *ONTOLOGIES)]
-    return np.argmax(np.stack(outputs), axis=0)
+    labels: NDArray[np.intp] = np.argmax(np.stack(outputs), axis=0)
+    return labels
 
 
 def _probability(path: Path) -> NDArray[np.float32]:

@@ -43,11 +43,12 @@ def joint_patches(patches: JointPatchSet) -> LabelledPatches:
 def single_objective(ontology: str, training: LabelledPatches) -> Objective:
     """The objective of the single network of an ontology.
 
-    Drawn pixels weigh more where they are rare, so that they and the others count alike in all.
+    Drawn pixels weigh more where they are rare: by the square root of how many others there are for each. Without
+    that a rare ontology is never found, with the full ratio it is found everywhere.
     """
     drawn = int((training.target.bool() & training.valid).sum())
     others = int(training.valid.sum()) - drawn
-    drawn_weight = max(others, 1) / max(drawn, 1)
+    drawn_weight = (max(others, 1) / max(drawn, 1)) ** 0.5
 
     def loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         return single_loss(logits, target > 0, valid, drawn_weight)

@@ -3,20 +3,17 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from pom.io.checkpoints import ModelCard
 from pom.project.paths import CONFIGURATION_FILE, Project
+from pom.workflow.freshness import Outdated, find_outdated
 from pom.workflow.survey import (
     AnnotationSurvey,
-    is_stale,
     survey_annotations,
     survey_card,
     survey_macromolecules,
     survey_outputs,
 )
-
-if TYPE_CHECKING:
-    from pom.io.checkpoints import ModelCard
 
 
 @dataclass(frozen=True)
@@ -43,9 +40,9 @@ class OntologyState:
 class Overview:
     """How far a project is.
 
-    ``annotated``: tomograms with an annotation file. ``stale``: annotations were saved after the patches were
-    sampled. ``processed``: tomograms with every output of the joint network. ``waiting``: those without, whose
-    inputs are all there. ``missing_macromolecules``: per channel the number of tomograms without its volume.
+    ``annotated``: tomograms with an annotation file. ``outdated``: what is older than what it was made from.
+    ``processed``: tomograms with every output of the joint network. ``waiting``: those without, whose inputs are
+    all there. ``missing_macromolecules``: per channel the number of tomograms without its volume.
     ``notes``: what a person should know, a sentence each. ``next_command``: the command to give now, or what to
     do where there is none.
     """
@@ -54,7 +51,7 @@ class Overview:
     annotated: int
     test_tomograms: int
     ontologies: tuple[OntologyState, ...]
-    stale: bool
+    outdated: Outdated
     joint_sampled: bool
     joint_trained: bool
     processed: int
@@ -78,27 +75,26 @@ def overview(project: Project) -> Overview:
     annotations = survey_annotations(project, annotated_names)
     notes = annotations.notes
     joint = survey_card(project.joint_network, notes)
-    outputs, processed = survey_outputs(project, names)
+    outputs = survey_outputs(project, names)
     ontologies = [
         _ontology(project, name, annotations, survey_card(project.single_network(name), notes))
         for name in project.ontologies
     ]
-    stale = is_stale(project, annotated_names)
-    if stale:
-        notes.append("Annotations have changed since the patches were sampled: sample and train again to use them.")
+    outdated = find_outdated(project, annotated_names, joint, outputs.processed.values())
+    notes += outdated.notes()
     missing, lacking = survey_macromolecules(project, names)
     state = Overview(
         tomograms=len(names),
         annotated=len(annotated_names),
         test_tomograms=len(project.test_names()),
         ontologies=tuple(
-            replace(o, joint_dice=_dice(joint, o.ontology), outputs=outputs[o.ontology]) for o in ontologies
+            replace(o, joint_dice=_dice(joint, o.ontology), outputs=outputs.counts[o.ontology]) for o in ontologies
         ),
-        stale=stale,
+        outdated=outdated,
         joint_sampled=project.joint_dataset.exists(),
         joint_trained=joint is not None,
-        processed=len(processed),
-        waiting=len(set(names) - processed - lacking),
+        processed=len(outputs.processed),
+        waiting=len(set(names) - outputs.processed.keys() - lacking),
         missing_macromolecules=missing,
         notes=tuple(notes),
         next_command="",
@@ -106,7 +102,7 @@ def overview(project: Project) -> Overview:
     return replace(state, next_command=_next_command(project, state))
 
 
-def _ontology(project: Project, name: str, annotations: AnnotationSurvey, single: "ModelCard | None") -> OntologyState:
+def _ontology(project: Project, name: str, annotations: AnnotationSurvey, single: ModelCard | None) -> OntologyState:
     """What concerns the ontology alone; the joint network and the outputs are added by the caller."""
     return OntologyState(
         ontology=name,
@@ -120,7 +116,7 @@ def _ontology(project: Project, name: str, annotations: AnnotationSurvey, single
     )
 
 
-def _dice(card: "ModelCard | None", ontology: str) -> float | None:
+def _dice(card: ModelCard | None, ontology: str) -> float | None:
     return None if card is None else card.validation.get(ontology, {}).get("dice")
 
 
@@ -133,23 +129,26 @@ def _next_command(project: Project, state: Overview) -> str:
 
 
 def _next_of_training(project: Project, state: Overview) -> str | None:
-    if not state.joint_trained and not any(o.boxes or o.sampled or o.trained for o in state.ontologies):
+    outdated = state.outdated
+    done = state.joint_trained and not outdated.joint_outputs
+    if not done and not any(o.boxes or o.sampled or o.trained for o in state.ontologies):
         return (
             f"annotate {', '.join(project.ontologies)} in Ais: draw, place boxes, and save NAME.scns beside NAME.mrc"
             f" in {project.tomogram_dir}"
         )
     # Patches that were deleted when all training was done are no work left undone.
-    unsampled = [o for o in state.ontologies if o.boxes and not o.sampled and not (o.trained and state.joint_trained)]
-    if state.stale or unsampled:
+    unsampled = [o for o in state.ontologies if o.boxes and not o.sampled and not (o.trained and done)]
+    if outdated.patches or unsampled:
         return "pom single initialize"
-    untrained = [o.ontology for o in state.ontologies if o.sampled and not o.trained]
-    if len(untrained) == 1 and any(o.trained for o in state.ontologies):
-        return f"pom single train -o {shlex.quote(untrained[0])}"
-    if untrained:
+    sampled = [o for o in state.ontologies if o.sampled]
+    untrained = [o.ontology for o in sampled if not o.trained or o.ontology in outdated.networks]
+    if untrained and len(untrained) == len(sampled):
         return "pom single train --all"
-    if state.joint_trained:
-        return None
-    return "pom shared train" if state.joint_sampled else "pom shared initialize"
+    if untrained:
+        return " ".join(["pom single train", *(f"-o {shlex.quote(ontology)}" for ontology in untrained)])
+    if outdated.labels or not (state.joint_sampled or done):
+        return "pom shared initialize"
+    return None if done and not outdated.joint else "pom shared train"
 
 
 def _next_of_processing(project: Project, state: Overview) -> str:
@@ -158,4 +157,6 @@ def _next_of_processing(project: Project, state: Overview) -> str:
     if state.processed < state.tomograms:
         channels = ", ".join(state.missing_macromolecules)
         return f"put the missing volumes of {channels} into {project.macromolecule_dir}, then pom shared process"
+    if state.outdated.outputs:
+        return "pom shared process --overwrite"
     return "nothing: every tomogram is segmented"

@@ -1,5 +1,6 @@
 """What single and shared process have in common: which tomograms, which outputs, which network."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,10 @@ from pom.io.checkpoints import load_network
 from pom.io.mrc import is_placeholder
 from pom.networks.devices import Devices, use_bf16
 from pom.project.paths import Project
+from pom.words import counted
+from pom.workflow.freshness import count_older
+
+log = logging.getLogger(__name__)
 
 
 def load_predictor(project: Project, folder: Path, made_by: str, devices: Devices, n_orientations: int) -> Predictor:
@@ -31,6 +36,7 @@ def process_tomograms(
     predictor: Predictor,
     outputs_of: Callable[[str], Mapping[int, Path]],
     *,
+    network: Path,
     test: bool,
     overwrite: bool,
 ) -> ProcessReport:
@@ -41,20 +47,26 @@ def process_tomograms(
         names: of the tomograms.
         predictor: the network.
         outputs_of: where a tomogram's outputs go, by the network's output index.
+        network: its folder; outputs that are older than its card are mentioned.
         test: whether the tomograms are those of the test folder.
         overwrite: whether outputs that are there are made again.
     """
     report = ProcessReport()
     preprocessing = predictor.card.preprocessing
     jobs = []
+    n_older = 0
     for name in names:
         outputs = dict(outputs_of(name))
         if not overwrite and all(path.exists() and not is_placeholder(path) for path in outputs.values()):
             report.skipped.append(name)
+            n_older += count_older(outputs.values(), network)
             continue
         files = project.input_files(name, test=test, channels=preprocessing.channels)
         read = partial(read_network_input, files, preprocessing, project.configuration.apix)
         jobs.append(Job(name, read, outputs))
+    if n_older:
+        were = counted(n_older, "output is", "outputs are")
+        log.warning("%s older than the network; --overwrite makes them again.", were)
     process(jobs, predictor, project.configuration.output_dtype, report)
     return report
 

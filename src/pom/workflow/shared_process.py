@@ -22,10 +22,11 @@ def shared_process(project: Project, devices: Devices, overwrite: bool) -> Proce
     """
     names = require_names(project.tomogram_names(), project.tomogram_dir)
     n_orientations = project.configuration.shared_model_runs_per_volume
-    predictor = load_predictor(project, project.joint_network, "pom shared train", devices, n_orientations)
+    network = project.joint_network
+    predictor = load_predictor(project, network, "pom shared train", devices, n_orientations)
 
     def outputs_of(name: str) -> dict[int, Path]:
         outputs = enumerate(predictor.card.outputs)
         return {index: project.output(name, ontology) for index, ontology in outputs if ontology != EMPTY}
 
-    return process_tomograms(project, names, predictor, outputs_of, test=False, overwrite=overwrite)
+    return process_tomograms(project, names, predictor, outputs_of, network=network, test=False, overwrite=overwrite)

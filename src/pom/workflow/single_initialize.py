@@ -135,9 +135,9 @@ def _cut(
         of_box = [patch for patch in tiles if patch is not None and patch.boxed.any()]
         count.boxes += 1
         if not of_box:
-            # From this size on a box holds a whole binned pixel wherever it lies, unless the edge cuts it off.
-            too_small = any(patch is not None for patch in tiles) and feature.box_size < 2 * max(preprocessing.binning[1:]) - 1
-            reason = TOO_SMALL if too_small else OUTSIDE
+            # A larger box holds a whole binned pixel wherever it lies, unless the tomogram's edge cuts it off.
+            small = feature.box_size < 2 * max(preprocessing.binning[1:]) - 1
+            reason = TOO_SMALL if small and any(patch is not None for patch in tiles) else OUTSIDE
             count.dropped[reason] = count.dropped.get(reason, 0) + 1
         elif any((patch.drawn & patch.boxed).any() for patch in of_box):
             count.with_pixels += 1

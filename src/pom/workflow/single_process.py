@@ -21,11 +21,18 @@ def single_process(project: Project, ontology: str, devices: Devices, test: bool
     """
     n_orientations = project.configuration.shared_model_runs_per_volume
     made_by = f'pom single train -o "{ontology}"'
-    predictor = load_predictor(project, project.single_network(ontology), made_by, devices, n_orientations)
+    network = project.single_network(ontology)
+    predictor = load_predictor(project, network, made_by, devices, n_orientations)
     if test:
         names, output = require_names(project.test_names(), project.test_dir), project.test_output
     else:
         names, output = require_names(project.tomogram_names(), project.tomogram_dir), project.output
     return process_tomograms(
-        project, names, predictor, lambda name: {0: output(name, ontology)}, test=test, overwrite=overwrite
+        project,
+        names,
+        predictor,
+        lambda name: {0: output(name, ontology)},
+        network=network,
+        test=test,
+        overwrite=overwrite,
     )

@@ -1,20 +1,19 @@
 """What the files of a project tell: annotations, networks, outputs, missing inputs. Nothing is written."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pom.errors import PomError
+from pom.io.checkpoints import ModelCard, read_card
 from pom.io.mrc import is_placeholder
 from pom.io.scns import read_scns
 from pom.project.listing import list_files
 from pom.project.names import DENSITY, EMPTY, UNKNOWN, nearest, segmentation_file
 from pom.project.paths import Project
-
-if TYPE_CHECKING:
-    from pom.io.checkpoints import ModelCard
+from pom.words import counted
 
 LARGEST_PLACEHOLDER = 16 * 1024
 """Bytes; a file larger than this is an output and need not be opened to know it."""
@@ -58,7 +57,8 @@ def _orphans(project: Project) -> list[str]:
     if not orphans:
         return []
     first = project.annotation(orphans[0]).name
-    return [f"{len(orphans)} annotation file(s) have no tomogram beside them and do not count, such as {first}."]
+    which = counted(len(orphans), "annotation file does", "annotation files do")
+    return [f"{which} not count for want of a tomogram of the same name, such as {first}."]
 
 
 def _titles(project: Project, survey: AnnotationSurvey) -> list[str]:
@@ -67,21 +67,19 @@ def _titles(project: Project, survey: AnnotationSurvey) -> list[str]:
     for title in sorted(set(+survey.boxes) - set(project.ontologies)):
         closest = nearest(title, project.ontologies)
         hint = f"; the nearest is {closest!r}" if closest else ""
-        notes.append(f"{survey.boxes[title]} box(es) are titled {title!r}, which is no ontology{hint}.")
+        boxes = counted(survey.boxes[title], "box is", "boxes are")
+        notes.append(f"{boxes} titled {title!r}, which is no ontology{hint}.")
     for ontology in project.ontologies:
         if survey.drawn[ontology] and not survey.boxes[ontology]:
-            where = f"{survey.drawn[ontology]} tomogram(s)"
+            where = counted(survey.drawn[ontology], "tomogram")
             notes.append(f"{ontology} is drawn in {where} but has no boxes, and only boxes are sampled.")
     return notes
 
 
-def survey_card(folder: Path, notes: list[str]) -> "ModelCard | None":
+def survey_card(folder: Path, notes: list[str]) -> ModelCard | None:
     """The card of the network in a folder, or None where there is none or a damaged one, which becomes a note."""
     if not folder.is_dir():
         return None
-    # Imported here: with the networks comes torch, and a project without any need not wait for it.
-    from pom.io.checkpoints import read_card
-
     try:
         return read_card(folder)
     except PomError as error:
@@ -89,29 +87,44 @@ def survey_card(folder: Path, notes: list[str]) -> "ModelCard | None":
         return None
 
 
-def survey_outputs(project: Project, names: Sequence[str]) -> tuple[Counter[str], set[str]]:
-    """In how many tomograms each ontology is segmented, and which have all outputs of the joint network."""
+@dataclass
+class OutputSurvey:
+    """What is segmented.
+
+    ``counts``: in how many tomograms each ontology is. ``processed``: the tomograms with all outputs of the joint
+    network, and when the older of two of them was written, in seconds since 1970.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    processed: dict[str, float] = field(default_factory=dict)
+
+
+def survey_outputs(project: Project, names: Sequence[str]) -> OutputSurvey:
+    """Finds the segmentations of the tomograms ``names``."""
     files = list_files(project.output_dir)
     wanted = (*project.ontologies, UNKNOWN)
-    counts: Counter[str] = Counter()
-    processed: set[str] = set()
+    survey = OutputSurvey()
     for name in names:
         present = [ontology for ontology in wanted if segmentation_file(name, ontology) in files]
         # Asking each of 5,000 x 20 files for its size takes minutes on a network disk. Two of a tomogram's files
         # tell whether a run broke off there, and only then the others are looked at.
-        if present and any(_is_placeholder(project.output(name, probe)) for probe in {present[0], present[-1]}):
-            present = [ontology for ontology in present if not _is_placeholder(project.output(name, ontology))]
-        counts.update(present)
+        times = [_written(project.output(name, probe)) for probe in present[:1] + present[1:][-1:]]
+        if None in times:
+            present = [ontology for ontology in present if _written(project.output(name, ontology)) is not None]
+        survey.counts.update(present)
         if len(present) == len(wanted):
-            processed.add(name)
-    return counts, processed
+            survey.processed[name] = min(time for time in times if time is not None)
+    return survey
 
 
-def _is_placeholder(path: Path) -> bool:
+def _written(path: Path) -> float | None:
+    """When an output was written, in seconds since 1970; None where it is but a placeholder."""
     try:
-        return path.stat().st_size <= LARGEST_PLACEHOLDER and is_placeholder(path)
+        status = path.stat()
+        placeholder = status.st_size <= LARGEST_PLACEHOLDER and is_placeholder(path)
     except OSError:
-        return False
+        return math.inf  # a link to a file that is gone: whoever reads it says so
+    return None if placeholder else status.st_mtime
 
 
 def survey_macromolecules(project: Project, names: Sequence[str]) -> tuple[dict[str, int], set[str]]:
@@ -120,14 +133,3 @@ def survey_macromolecules(project: Project, names: Sequence[str]) -> tuple[dict[
     files = list_files(project.macromolecule_dir) if channels else frozenset()
     without = {channel: {n for n in names if segmentation_file(n, channel) not in files} for channel in channels}
     return {channel: len(lacking) for channel, lacking in without.items() if lacking}, set().union(*without.values())
-
-
-def is_stale(project: Project, annotated_names: Sequence[str]) -> bool:
-    """Whether an annotation file was saved after the oldest training patches were sampled."""
-    sampled = _times(project.single_dataset(ontology) for ontology in project.ontologies)
-    saved = _times(project.annotation(name) for name in annotated_names)
-    return bool(sampled and saved) and max(saved) > min(sampled)
-
-
-def _times(paths: Iterable[Path]) -> list[float]:
-    return [path.stat().st_mtime for path in paths if path.exists()]
