@@ -1,4 +1,4 @@
-"""Training for real, on patches small enough for a test: resumed, repeated, killed, on two processes, short of memory."""
+"""Training for real, on small patches: resumed, repeated, killed, on two processes, short of memory."""
 
 import json
 import os
@@ -40,8 +40,8 @@ def patches(n: int, seed: int = 0) -> LabelledPatches:
     )
 
 
-def plan(epochs: int = 6, *, stop_early: bool = False) -> Plan:
-    return Plan(epochs, batch_size=4, learning_rate=3e-3, seed=1, bf16=False, stop_early=stop_early)
+def plan(epochs: int = 6, *, stop_early: bool = False, learning_rate: float = 3e-3) -> Plan:
+    return Plan(epochs, batch_size=4, learning_rate=learning_rate, seed=1, bf16=False, stop_early=stop_early)
 
 
 def train(folder: Path, chosen: Plan, network: nn.Module | None = None) -> Trained:
@@ -69,10 +69,10 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 
 def test_learns_squares_and_writes_a_row_per_epoch(tmp_path: Path) -> None:
-    trained = train(tmp_path, plan(15))
+    trained = train(tmp_path, plan(25, learning_rate=1e-2))
     assert trained.validation["Square"]["dice"] > 0.8
     rows = (tmp_path / "history.csv").read_text().splitlines()
-    assert len(rows) == 1 + 15
+    assert len(rows) == 1 + 25
     assert rows[0].startswith("epoch,learning_rate,loss")
     assert not (tmp_path / ".training").exists()
 
@@ -122,9 +122,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path, name: 
     assert resumed.validation == straight.validation
 
 
-def test_a_torn_checkpoint_means_a_new_start_and_not_a_crash(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_torn_checkpoint_means_a_new_start_and_not_a_crash(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "torn"
     paths = [str(Path(__file__).parent), *sys.path]
     script = SCRIPT.format(paths=paths, signal="SIGKILL", folder=str(folder))
@@ -239,5 +237,3 @@ def test_batches_shrink_only_where_there_are_few_patches() -> None:
     assert step_size(48, 32) == 6
     assert step_size(10, 32) == 4
     assert step_size(2, 32) == 2
-
-
