@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DEMO_SETTINGS = {
     "single_model_epochs": 30,
-    "shared_model_epochs": 50,
+    "shared_model_epochs": 70,
     "single_model_batch_size": 8,
     "shared_model_batch_size": 8,
 }
