@@ -55,3 +55,11 @@ def test_images_of_a_batch_do_not_see_each_other() -> None:
     with torch.inference_mode():
         together, alone = network(images), network(images[2:3])
     torch.testing.assert_close(together[2:3], alone)
+
+
+def test_the_pixels_of_a_block_start_alike() -> None:
+    """So that no network begins with a chequered pattern in its answer."""
+    torch.manual_seed(0)
+    logits = UNet(2, 3)(torch.zeros(1, 2, 32, 32))
+    blocks = logits.unfold(2, 2, 2).unfold(3, 2, 2)
+    assert torch.equal(blocks, blocks[..., :1, :1].expand_as(blocks))

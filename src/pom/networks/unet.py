@@ -46,6 +46,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList([ConvolutionBlock(a, b) for a, b in zip(inputs, widths, strict=True)])
         self.up = nn.ModuleList([ConvolutionBlock(a + b, a) for a, b in pairwise(widths)])
         self.head = nn.Conv2d(widths[0], out_channels * BLOCK**2, kernel_size=1)
+        _start_alike(self.head, out_channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits (n, out_channels, y, x) for images (n, in_channels, y, x); y and x multiples of ``stride``."""
@@ -65,3 +66,14 @@ class UNet(nn.Module):
 def stride_of(widths: tuple[int, ...]) -> int:
     """The number of which the height and width of a U-Net's input must be multiples."""
     return int(BLOCK * 2 ** (len(widths) - 1))
+
+
+def _start_alike(head: nn.Conv2d, out_channels: int) -> None:
+    """Gives the pixels of a block the same first weights, or their differences would show as a chequered pattern.
+
+    Aitken et al., 2017, arXiv:1707.02937.
+    """
+    with torch.no_grad():
+        for parameter in head.parameters():
+            of_blocks = parameter.view(out_channels, BLOCK**2, -1)
+            of_blocks.copy_(of_blocks[:, :1].expand_as(of_blocks).clone())
