@@ -44,7 +44,7 @@ def test_every_output_pixel_depends_on_its_input_pixel() -> None:
 
 def test_pixels_of_one_block_have_answers_of_their_own() -> None:
     """The stem folds 2 x 2 pixels together, and a head that has learnt something tells them apart again."""
-    network = random_network()
+    network = random_network(widths=(32, 32))
     torch.nn.init.normal_(network.head.weight)
     with torch.inference_mode():
         logits = network(torch.randn(1, 1, 32, 32))
