@@ -156,6 +156,17 @@ def test_weights_that_are_not_those_of_the_card(project: Project, random_network
         shared_process(project, CPU, overwrite=False)
 
 
+def test_pixels_of_another_size_than_the_network_knows(
+    project: Project, random_network: RandomNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights, card = random_network("single", ("Disc",))
+    save_network(project.single_network("Disc"), weights, card.model_copy(update={"pixel_size": 10.0}))
+    assert single_process(project, "Disc", CPU, test=False, overwrite=False).done == NAMES
+    said = [record.getMessage() for record in caplog.records if "was trained at" in record.getMessage()]
+    assert len(said) == len(NAMES)
+    assert "has pixels of 15.68 Angstrom, but the network was trained at 10" in said[0]
+
+
 def test_no_tomograms(project: Project) -> None:
     for name in NAMES:
         project.tomogram(name).unlink()

@@ -12,6 +12,8 @@ from pom.sampling.patches import JointPatchSet, PatchSet
 from pom.training.data import LabelledPatches
 from pom.training.task import Objective
 
+RARITY = 0.5
+"""How much rare pixels weigh more in the cross-entropy: 0 not at all, 1 so that all classes count alike."""
 RAREST_SHARE = 1e-3
 """A class rarer than this among the labels is weighted as if it had this share."""
 
@@ -48,7 +50,7 @@ def single_objective(ontology: str, training: LabelledPatches) -> Objective:
     """
     drawn = int((training.target.bool() & training.valid).sum())
     others = int(training.valid.sum()) - drawn
-    drawn_weight = (max(others, 1) / max(drawn, 1)) ** 0.5
+    drawn_weight = (max(others, 1) / max(drawn, 1)) ** RARITY
 
     def loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         return single_loss(logits, target > 0, valid, drawn_weight)
@@ -63,7 +65,7 @@ def joint_objective(outputs: Sequence[str], training: LabelledPatches) -> Object
     """The objective of the joint network; rare classes weigh more, by the inverse square root of their share."""
     counts = torch.bincount(training.target[training.valid].long(), minlength=len(outputs)).float()
     share = counts / counts.sum().clamp(min=1.0)
-    weights = share.clamp(min=RAREST_SHARE).rsqrt()
+    weights = share.clamp(min=RAREST_SHARE) ** -RARITY
     weights = weights / (weights * share).sum().clamp(min=1e-6)
     judged = {index: outputs[index] for index in sorted({int(index) for index in training.own})}
 

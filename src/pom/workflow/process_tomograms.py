@@ -8,8 +8,8 @@ from pathlib import Path
 from pom.errors import PomError
 from pom.inference.predictor import Predictor
 from pom.inference.process import Job, ProcessReport, process
-from pom.io.channels import read_network_input
-from pom.io.checkpoints import load_network
+from pom.io.channels import NetworkInput, read_network_input
+from pom.io.checkpoints import ModelCard, load_network
 from pom.io.mrc import is_placeholder
 from pom.networks.devices import Devices, use_bf16
 from pom.project.paths import Project
@@ -17,6 +17,9 @@ from pom.words import counted
 from pom.workflow.freshness import count_older
 
 log = logging.getLogger(__name__)
+
+LARGEST_DIFFERENCE = 0.1
+"""Of pixel sizes, as a share, before a person should hear of it."""
 
 
 def load_predictor(project: Project, folder: Path, made_by: str, devices: Devices, n_orientations: int) -> Predictor:
@@ -52,7 +55,6 @@ def process_tomograms(
         overwrite: whether outputs that are there are made again.
     """
     report = ProcessReport()
-    preprocessing = predictor.card.preprocessing
     jobs = []
     n_older = 0
     for name in names:
@@ -61,14 +63,26 @@ def process_tomograms(
             report.skipped.append(name)
             n_older += count_older(outputs.values(), network)
             continue
-        files = project.input_files(name, test=test, channels=preprocessing.channels)
-        read = partial(read_network_input, files, preprocessing, project.configuration.apix)
+        files = project.input_files(name, test=test, channels=predictor.card.preprocessing.channels)
+        read = partial(_read, files, predictor.card, project.configuration.apix)
         jobs.append(Job(name, read, outputs))
     if n_older:
         were = counted(n_older, "output is", "outputs are")
         log.warning("%s older than the network; --overwrite makes them again.", were)
     process(jobs, predictor, project.configuration.output_dtype, report)
     return report
+
+
+def _read(files: Mapping[str, Path], card: ModelCard, apix: float) -> NetworkInput:
+    """The network's input; warns where its pixels are of another size than those that the network knows."""
+    network_input = read_network_input(files, card.preprocessing, apix)
+    pixel_size = network_input.voxel_size[2] / card.preprocessing.binning[2]
+    if abs(pixel_size / card.pixel_size - 1.0) > LARGEST_DIFFERENCE:
+        log.warning(
+            "%s has pixels of %.4g Angstrom, but the network was trained at %.4g: what it finds may be wrong.",
+            next(iter(files.values())), pixel_size, card.pixel_size,
+        )  # fmt: skip
+    return network_input
 
 
 def require_names(names: Sequence[str], folder: Path) -> Sequence[str]:
