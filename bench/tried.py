@@ -6,6 +6,7 @@ Dice, on the tomogram that the demo holds out of training; the scored tomograms 
 
 import argparse
 import dataclasses
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -96,6 +97,8 @@ def measure(project: Project, base: Configuration, name: str, ontologies: list[s
     with ExitStack() as stack:
         for change in changes:
             stack.enter_context(change())
+        # What several trainings finished is kept; here every row is to be trained.
+        shutil.rmtree(project.folder / "models", ignore_errors=True)
         started = time.perf_counter()
         cards = single_train(changed, ontologies, Devices(), counterexamples=True)
         seconds = time.perf_counter() - started

@@ -42,6 +42,8 @@ class TrainingRecord(BaseModel):
     seconds: float
     started_from: str
     """The weights that training began with; empty: random ones."""
+    fingerprint: str = ""
+    """A hash of patches, settings and first weights: what has the same one would become the same network."""
 
 
 class ModelCard(BaseModel):

@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from torch import Tensor, nn
 
+from pom import __version__
 from pom.errors import PomError
 from pom.io.atomic import write_text
 from pom.networks.devices import Devices
@@ -60,6 +61,7 @@ class Trained:
     epochs: int
     batch_size: int
     seconds: float
+    fingerprint: str
 
 
 def fit(
@@ -91,7 +93,8 @@ def fit(
         PomError: not even one patch fits into memory.
     """
     started = time.monotonic()
-    state = TrainingState(folder, fingerprint(network, training, validation, plan))
+    mark = fingerprint(network, training, validation, plan)
+    state = TrainingState(folder, mark)
     processes = max(1, len(devices.gpus))
     batch_size = step_size(len(training), plan.batch_size)
     first_weights = copy.deepcopy(network.state_dict())
@@ -125,7 +128,9 @@ def fit(
     figures = _validate(task, validation) if len(validation) else {}
     if trainer.is_global_zero:
         state.clear()
-    return Trained(task.network, figures, history.rows, trainer.current_epoch, batch_size, time.monotonic() - started)
+    return Trained(
+        task.network, figures, history.rows, trainer.current_epoch, batch_size, time.monotonic() - started, mark
+    )
 
 
 class TrainingState:
@@ -198,7 +203,7 @@ def step_size(n_patches: int, configured: int) -> int:
 
 def fingerprint(network: nn.Module, training: LabelledPatches, validation: LabelledPatches, plan: Plan) -> str:
     """A hash of all that decides the result of a training."""
-    digest = hashlib.sha256(json.dumps([asdict(plan), str(network)]).encode())
+    digest = hashlib.sha256(json.dumps([__version__, asdict(plan), str(network)]).encode())
     for patches in (training, validation):
         for name in patches.__dataclass_fields__:
             digest.update(getattr(patches, name).numpy().tobytes())

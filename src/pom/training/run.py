@@ -11,12 +11,20 @@ from numpy.typing import NDArray
 
 from pom.errors import PomError
 from pom.io.channels import DENSITY, Preprocessing
-from pom.io.checkpoints import ModelCard, TrainingRecord, current_versions, load_weights, save_network, timestamp
+from pom.io.checkpoints import (
+    ModelCard,
+    TrainingRecord,
+    current_versions,
+    load_weights,
+    read_card,
+    save_network,
+    timestamp,
+)
 from pom.networks.devices import Devices
 from pom.networks.unet import UNet
 from pom.sampling.patches import PatchSet
 from pom.training.data import LabelledPatches
-from pom.training.fit import Plan, Trained, fit
+from pom.training.fit import Plan, Trained, fingerprint, fit
 from pom.training.pictures import draw_curves, draw_montage
 from pom.training.task import Objective
 
@@ -39,6 +47,8 @@ class Assignment:
     folder: Path
     checkpoint: Path | None = None
     """Weights to begin with."""
+    keep_finished: bool = False
+    """Whether a network that is there already, from the very same patches and settings, is left as it is."""
 
 
 def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Devices) -> ModelCard:
@@ -55,6 +65,11 @@ def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Dev
         _begin_with(network, assignment.checkpoint)
     training_indices, validation_indices = np.flatnonzero(~patches.validation), np.flatnonzero(patches.validation)
     training, validation = assignment.labelled.at(training_indices), assignment.labelled.at(validation_indices)
+    if assignment.keep_finished:
+        card = read_card(assignment.folder)
+        if card is not None and card.training.fingerprint == fingerprint(network, training, validation, plan):
+            log.info("%s: trained already on these patches with these settings.", assignment.title)
+            return card
     density = torch.tensor([channel == DENSITY for channel in preprocessing.channels])
     trained = fit(network, objective, training, validation, density, plan, devices, assignment.folder, assignment.title)
     draw_curves(assignment.folder / "curves.png", assignment.title, trained.history)
@@ -110,6 +125,7 @@ def _record(assignment: Assignment, plan: Plan, trained: Trained) -> TrainingRec
         seed=plan.seed,
         seconds=round(trained.seconds, 1),
         started_from=str(assignment.checkpoint or ""),
+        fingerprint=trained.fingerprint,
     )
 
 

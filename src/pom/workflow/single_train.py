@@ -26,7 +26,8 @@ def single_train(
 
     Args:
         project: with sampled patches.
-        ontologies: which; of several, those without patches are passed over with a warning.
+        ontologies: which; of several, those without patches are passed over with a warning, and those that an
+            interrupted run of the same command finished are not trained again.
         devices: where.
         counterexamples: whether what was drawn of other ontologies serves as 'not this one'.
 
@@ -43,7 +44,7 @@ def single_train(
     for ontology in missing:
         log.warning("%s has no annotated box and is not trained.", ontology)
     return {
-        ontology: _train(project, ontology, datasets, devices, counterexamples)
+        ontology: _train(project, ontology, datasets, devices, counterexamples, keep_finished=len(ontologies) > 1)
         for ontology in ontologies
         if ontology in datasets
     }
@@ -63,7 +64,13 @@ def load_datasets(project: Project) -> dict[str, PatchSet]:
 
 
 def _train(
-    project: Project, ontology: str, datasets: dict[str, PatchSet], devices: Devices, counterexamples: bool
+    project: Project,
+    ontology: str,
+    datasets: dict[str, PatchSet],
+    devices: Devices,
+    counterexamples: bool,
+    *,
+    keep_finished: bool,
 ) -> ModelCard:
     configuration = project.configuration
     patches = datasets[ontology]
@@ -81,6 +88,7 @@ def _train(
         labelled=labelled,
         counterexamples=int((~patches.validation).sum()) - n_own,
         folder=project.single_network(ontology),
+        keep_finished=keep_finished,
     )
     plan = Plan(
         epochs=configuration.single_model_epochs,
