@@ -73,7 +73,7 @@ def test_learns_squares_and_writes_a_row_per_epoch(tmp_path: Path) -> None:
     assert trained.validation["Square"]["dice"] > 0.8
     rows = (tmp_path / "history.csv").read_text().splitlines()
     assert len(rows) == 1 + 25
-    assert rows[0].startswith("epoch,learning_rate,loss")
+    assert rows[0] == "epoch,learning_rate,loss,validation_loss,dice,dice Square,precision Square,recall Square"
     assert not (tmp_path / ".training").exists()
 
 

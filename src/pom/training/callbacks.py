@@ -16,6 +16,8 @@ from pom.io.atomic import write_text
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 20.0
+FIRST_COLUMNS = ("epoch", "learning_rate", "loss", "validation_loss", "dice")
+"""Of the history; the figures of every output follow."""
 
 
 def averaged_weights(decay: float) -> WeightAveraging:
@@ -58,7 +60,8 @@ class History(Callback):
         self.rows = state_dict["rows"]
 
     def _write(self) -> None:
-        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        there = {name for row in self.rows for name in row}
+        columns = [name for name in FIRST_COLUMNS if name in there] + sorted(there - set(FIRST_COLUMNS))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
