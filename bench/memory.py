@@ -82,8 +82,7 @@ def network_alone(shape: list[int], n_outputs: int, n_orientations: int) -> Figu
         with FlopCounterMode(display=False) as counter:
             network(torch.empty(1, len(CHANNELS), *padded))
     flops = counter.get_total_flops() * shape[0] * n_orientations
-    is_bf16 = predictor._type == torch.bfloat16
-    return {"seconds": seconds, "flops": flops, "bf16": float(is_bf16), "threads": torch.get_num_threads()}
+    return {"seconds": seconds, "flops": flops, "bf16": float(predictor.bf16), "threads": torch.get_num_threads()}
 
 
 def write_alone(folder: str, shape: list[int], n_outputs: int) -> Figures:

@@ -165,8 +165,8 @@ def _report(
         rows,
         notes,
         {
-            "pom": [vars(p) for p in pom],
-            "published": [{**vars(p), "dice": None if math.isnan(p.dice) else p.dice} for p in published],
+            "pom": [_figures(point) for point in pom],
+            "published": [_figures(point) for point in published],
         },
         options.json,
     )

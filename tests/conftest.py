@@ -1,6 +1,8 @@
 """Fixtures that several folders share: a tiny project, and networks that nobody trained."""
 
-from collections.abc import Callable, Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,6 +90,35 @@ def make_project(tmp_path: Path) -> Callable[..., Project]:
             squares = feature("Square", {4: [SQUARE, NOTHING], 9: [SQUARE, DISC]}, square)
             annotate(project, name, [discs, squares])
         return project
+
+    return make
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes a disk of its own: ``disk_of("64k")`` is its folder."""
+    made: list[Path] = []
+
+    def make(size: str) -> Path:
+        folder = tmp_path / "disk"
+        folder.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+        if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("mounting a disk needs root on Linux")
+        made.append(folder)
+        return folder
+
+    yield make
+    for folder in made:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def make_read_only() -> Callable[[Path], None]:
+    """Lets nothing more be written on a disk of ``disk_of``, not even by root."""
+
+    def make(disk: Path) -> None:
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
 
     return make
 

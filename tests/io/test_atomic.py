@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +16,9 @@ from pom.io.atomic import atomic_path, write_error, write_json, write_text
 
 
 @pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+def tiny_disk(disk_of: Callable[[str], Path]) -> Path:
     """A disk of 64 KiB."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
-    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a tiny disk needs root on Linux")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    return disk_of("64k")
 
 
 def names(folder: Path) -> list[str]:
@@ -92,8 +86,8 @@ def test_full_disk(tiny_disk: Path) -> None:
     assert (tiny_disk / "a.txt").read_text() == "old"
 
 
-def test_read_only_disk(tiny_disk: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+def test_read_only_disk(tiny_disk: Path, make_read_only: Callable[[Path], None]) -> None:
+    make_read_only(tiny_disk)
     with pytest.raises(PomError, match=r"a\.txt cannot be written because its folder is read-only"):
         write_text(tiny_disk / "a.txt", "text")
 

@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import mrcfile
@@ -13,15 +13,9 @@ from pom.io.mrc import MrcReader, MrcWriter
 
 
 @pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+def tiny_disk(disk_of: Callable[[str], Path]) -> Path:
     """A disk of 1 MiB."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
-    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a tiny disk needs root on Linux")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    return disk_of("1m")
 
 
 def write(path: Path, volume: NDArray[np.generic], n_slices: int | None = None) -> None:
@@ -144,7 +138,7 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
         write(tmp_path / "output" / "a.mrc", np.zeros((2, 4, 4), np.int8))
 
 
-def test_read_only_folder(tiny_disk: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+def test_read_only_folder(tiny_disk: Path, make_read_only: Callable[[Path], None]) -> None:
+    make_read_only(tiny_disk)
     with pytest.raises(PomError, match=r"a\.mrc cannot be written because its folder is read-only"):
         write(tiny_disk / "a.mrc", np.zeros((2, 4, 4), np.int8))

@@ -1,7 +1,9 @@
 """Single and shared process: which tomograms, which outputs, what is skipped; the networks are random."""
 
 import logging
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,57 @@ def test_a_missing_macromolecule_fails_its_tomogram_alone(project: Project, capl
     assert "TS_2__Membrane.mrc is missing: segment Membrane in this tomogram" in report.failed["TS_2"]
     assert caplog.messages == [f"TS_2 failed: {report.failed['TS_2']}"]
     assert not [name for name in outputs(project) if name.startswith("TS_2")]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content[:-1000], "is cut short: 1000 bytes are missing"),
+        (lambda _: b"", "is empty"),
+        (lambda content: content[:1024] + b"\xff" * (len(content) - 1024), "NaN or infinite values"),
+        (lambda content: content[:1024] + bytes(len(content) - 1024), "is constant"),
+    ],
+)
+def test_a_bad_tomogram_fails_alone(project: Project, damage: Callable[[bytes], bytes], message: str) -> None:
+    path = project.tomogram("TS_2")
+    path.write_bytes(damage(path.read_bytes()))
+    report = shared_process(project, CPU, overwrite=False)
+    assert report.done == ["TS_1", "TS_3"]
+    assert message in report.failed["TS_2"]
+    assert "TS_2.mrc" in report.failed["TS_2"]
+    assert not [name for name in outputs(project) if "TS_2" in name]
+
+
+def on_disk(project: Project, disk: Path) -> Project:
+    """The project, with its outputs on another disk."""
+    return replace(project, configuration=project.configuration.model_copy(update={"output_dir": str(disk)}))
+
+
+def test_a_full_disk_and_then_space_again(project: Project, disk_of: Callable[[str], Path]) -> None:
+    """Three outputs of 8 KiB each and their tomogram are whole, or not there at all."""
+    disk = disk_of("44k")
+    project = on_disk(project, disk)
+    report = shared_process(project, CPU, overwrite=False)
+    assert report.done
+    assert report.failed
+    assert all("disk is full" in reason for reason in report.failed.values())
+    whole = outputs(project)
+    assert not [path for path in disk.iterdir() if path.name.startswith(".")]
+    assert {volume(disk / name).shape for name in whole} == {(6, 32, 36)}
+    subprocess.run(["mount", "-o", "remount,size=1m", str(disk)], check=True)
+    report = shared_process(project, CPU, overwrite=False)
+    assert report.failed == {}
+    assert outputs(project) == [f"{name}__{output}.mrc" for name in NAMES for output in OUTPUTS]
+
+
+def test_a_read_only_output_folder(
+    project: Project, disk_of: Callable[[str], Path], make_read_only: Callable[[Path], None]
+) -> None:
+    disk = disk_of("1m")
+    make_read_only(disk)
+    report = shared_process(on_disk(project, disk), CPU, overwrite=False)
+    assert sorted(report.failed) == NAMES
+    assert all("cannot be written because its folder is read-only" in reason for reason in report.failed.values())
 
 
 def test_what_is_there_is_skipped_until_overwrite(project: Project) -> None:

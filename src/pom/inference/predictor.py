@@ -38,6 +38,7 @@ class Predictor:
         network = UNet(len(card.preprocessing.channels), len(card.outputs), card.widths)
         network.load_state_dict(weights)
         self.card = card
+        self.bf16 = bf16
         self._device = torch.device(device)
         self._type = torch.bfloat16 if bf16 else torch.float32
         self._network = _fused(network.eval()).to(self._device, self._type)

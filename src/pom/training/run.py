@@ -20,11 +20,12 @@ from pom.io.checkpoints import (
     save_network,
     timestamp,
 )
-from pom.networks.devices import Devices
+from pom.networks.devices import Devices, use_bf16
 from pom.networks.unet import UNet
+from pom.project.configuration import Configuration
 from pom.sampling.patches import PatchSet
 from pom.training.data import LabelledPatches
-from pom.training.fit import Plan, Trained, fingerprint, fit
+from pom.training.fit import LEARNING_RATE, Plan, Trained, fingerprint, fit
 from pom.training.pictures import draw_curves, draw_montage
 from pom.training.task import Objective
 
@@ -49,6 +50,18 @@ class Assignment:
     """Weights to begin with."""
     keep_finished: bool = False
     """Whether a network that is there already, from the very same patches and settings, is left as it is."""
+
+
+def plan_of(configuration: Configuration, epochs: int, batch_size: int, patches: PatchSet, devices: Devices) -> Plan:
+    """How a network is trained on a project's patches; it may stop early where whole tomograms judge it."""
+    return Plan(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=configuration.learning_rate or LEARNING_RATE,
+        seed=configuration.seed,
+        bf16=use_bf16(devices, configuration.precision),
+        stop_early=held_out(patches) == "tomograms",
+    )
 
 
 def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Devices) -> ModelCard:

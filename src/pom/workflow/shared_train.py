@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from pom.io.checkpoints import ModelCard
-from pom.networks.devices import Devices, use_bf16
+from pom.networks.devices import Devices
 from pom.project.paths import Project
 from pom.sampling.patches import JointPatchSet
-from pom.training.fit import LEARNING_RATE, Plan
 from pom.training.objectives import joint_objective, joint_patches
-from pom.training.run import Assignment, held_out, train
+from pom.training.run import Assignment, plan_of, train
 
 
 def shared_train(project: Project, devices: Devices, checkpoint: Path | None) -> ModelCard:
@@ -38,13 +37,7 @@ def shared_train(project: Project, devices: Devices, checkpoint: Path | None) ->
         folder=project.joint_network,
         checkpoint=checkpoint,
     )
-    plan = Plan(
-        epochs=configuration.shared_model_epochs,
-        batch_size=configuration.shared_model_batch_size,
-        learning_rate=configuration.learning_rate or LEARNING_RATE,
-        seed=configuration.seed,
-        bf16=use_bf16(devices, configuration.precision),
-        stop_early=held_out(patches) == "tomograms",
-    )
+    epochs, batch_size = configuration.shared_model_epochs, configuration.shared_model_batch_size
+    plan = plan_of(configuration, epochs, batch_size, patches, devices)
     training = labelled.at(np.flatnonzero(~patches.validation))
     return train(assignment, joint_objective(outputs, training), plan, devices)

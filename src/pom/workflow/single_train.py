@@ -7,12 +7,11 @@ import numpy as np
 
 from pom.errors import PomError
 from pom.io.checkpoints import ModelCard
-from pom.networks.devices import Devices, use_bf16
+from pom.networks.devices import Devices
 from pom.project.paths import Project
 from pom.sampling.patches import PatchSet
-from pom.training.fit import LEARNING_RATE, Plan
 from pom.training.objectives import single_objective, single_patches
-from pom.training.run import Assignment, held_out, train
+from pom.training.run import Assignment, plan_of, train
 
 log = logging.getLogger(__name__)
 
@@ -90,13 +89,7 @@ def _train(
         folder=project.single_network(ontology),
         keep_finished=keep_finished,
     )
-    plan = Plan(
-        epochs=configuration.single_model_epochs,
-        batch_size=configuration.single_model_batch_size,
-        learning_rate=configuration.learning_rate or LEARNING_RATE,
-        seed=configuration.seed,
-        bf16=use_bf16(devices, configuration.precision),
-        stop_early=held_out(datasets[ontology]) == "tomograms",
-    )
+    epochs, batch_size = configuration.single_model_epochs, configuration.single_model_batch_size
+    plan = plan_of(configuration, epochs, batch_size, datasets[ontology], devices)
     training = labelled.at(np.flatnonzero(~patches.validation))
     return train(assignment, single_objective(ontology, training), plan, devices)
