@@ -82,20 +82,31 @@ def run_workflow(project: Project) -> tuple[Project, dict[str, float]]:
 
 def score(project: Project, single: Project, name: str) -> tuple[Scores, Scores]:
     """Dice per ontology in tomogram ``name``, of the single networks and of the joint network."""
-    from pom.inference.process import FULL_SCALE
-
-    truth_file = project.folder / "truth" / segmentation_file(name, "labels")
-    truth = majority_labels(
-        _read(truth_file).astype(np.int64), project.configuration.binning, len(project.ontologies) + 1
-    )
+    truth = true_labels(project, name)
     outputs = [_read(project.output(name, ontology)) for ontology in (*project.ontologies, UNKNOWN)]
     joint = np.argmax(np.stack(outputs), axis=0) + 1
-    half = 0.5 * FULL_SCALE.get(project.configuration.output_dtype, 1)
-    singles, joints = {}, {}
-    for label, ontology in enumerate(project.ontologies, start=1):
-        singles[ontology] = dice(_read(single.output(name, ontology)) >= half, truth == label)
-        joints[ontology] = dice(joint == label, truth == label)
+    singles = {ontology: single_dice(single, name, ontology) for ontology in project.ontologies}
+    joints = {
+        ontology: dice(joint == label, truth == label) for label, ontology in enumerate(project.ontologies, start=1)
+    }
     return singles, joints
+
+
+def single_dice(project: Project, name: str, ontology: str) -> float:
+    """Dice of what a single network wrote of tomogram ``name``."""
+    from pom.inference.process import FULL_SCALE
+
+    half = 0.5 * FULL_SCALE.get(project.configuration.output_dtype, 1)
+    truth = true_labels(project, name) == project.ontologies.index(ontology) + 1
+    return dice(_read(project.output(name, ontology)) >= half, truth)
+
+
+def true_labels(project: Project, name: str) -> NDArray[np.uint8]:
+    """The truth of a tomogram at binned resolution, (z, y, x); 1 is the first ontology."""
+    truth_file = project.folder / "truth" / segmentation_file(name, "labels")
+    return majority_labels(
+        _read(truth_file).astype(np.int64), project.configuration.binning, len(project.ontologies) + 1
+    )
 
 
 def _read(path: Path) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ from pom.training.fit import Plan, Trained, fit, step_size
 from pom.training.objectives import single_objective
 
 WIDTHS = (8, 16)
+ONCE = torch.ones(32, dtype=torch.float64)
 Fit = Callable[..., Trained]
 
 
@@ -36,8 +37,9 @@ def patches(n: int, seed: int = 0) -> LabelledPatches:
     zeros = torch.zeros(n, dtype=torch.int64)
     drawn_pixels = torch.from_numpy(drawn)
     return LabelledPatches(
-        torch.from_numpy(images), drawn_pixels.to(torch.uint8), everywhere, zeros, drawn_pixels, everywhere, zeros
-    )
+        torch.from_numpy(images), drawn_pixels.to(torch.uint8), everywhere, zeros, drawn_pixels, everywhere, zeros,
+        torch.ones(n, dtype=torch.float64),
+    )  # fmt: skip
 
 
 def plan(epochs: int = 6, *, stop_early: bool = False, learning_rate: float = 3e-3) -> Plan:
@@ -214,7 +216,7 @@ def test_an_epoch_shows_every_patch_once_whatever_the_number_of_processes() -> N
     for processes in (1, 2, 3):
         shown: list[int] = []
         for rank in range(processes):
-            batches = EpochBatches(strata, 4, seed=0, rank=rank, processes=processes)
+            batches = EpochBatches(strata, ONCE[:23], 4, seed=0, rank=rank, processes=processes)
             batches.set_epoch(7)
             own = list(batches)
             assert len(own) == len(batches)
@@ -226,10 +228,25 @@ def test_an_epoch_shows_every_patch_once_whatever_the_number_of_processes() -> N
 
 def test_rare_patches_are_spread_evenly_over_an_epoch() -> None:
     strata = torch.tensor([0] * 4 + [1] * 28)
-    batches = EpochBatches(strata, 8, seed=3)
+    batches = EpochBatches(strata, ONCE, 8, seed=3)
     for epoch in range(5):
         batches.set_epoch(epoch)
         assert [sum(int(strata[index]) == 0 for index in batch) for batch in batches] == [1, 1, 1, 1]
+
+
+def test_patches_are_shown_as_often_as_they_should_be() -> None:
+    strata = torch.tensor([0] * 3 + [1] * 20)
+    frequency = torch.tensor([23 / 6] * 3 + [23 / 40] * 20, dtype=torch.float64)
+    batches = EpochBatches(strata, frequency, 4, seed=3)
+    times = torch.zeros(23)
+    for epoch in range(40):
+        batches.set_epoch(epoch)
+        order = [index for batch in batches for index in batch]
+        assert len(order) in (22, 23, 24)
+        assert 0.4 < sum(index < 3 for index in order) / len(order) < 0.6
+        assert all(1 <= sum(index < 3 for index in batch) <= 3 for batch in batches)
+        times += torch.bincount(torch.tensor(order), minlength=23)
+    assert (times - 40 * frequency).abs().max() <= 1
 
 
 def test_batches_shrink_only_where_there_are_few_patches() -> None:

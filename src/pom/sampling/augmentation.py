@@ -10,6 +10,8 @@ from pom.networks.orientations import N_ORIENTATIONS, orient
 
 LARGEST_ZOOM = 1.25
 LARGEST_TURN = math.pi / 4
+LARGEST_SHIFT = 0.25
+"""As a share of the patch's side."""
 CONTRAST = 0.2
 BRIGHTNESS = 0.2
 NOISE = 0.3
@@ -17,7 +19,7 @@ BLUR_SHARE = 0.3
 
 
 def augment(images: Tensor, masks: Tensor, density: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
-    """Gives every patch a random orientation, turn, zoom and look.
+    """Gives every patch a random orientation, turn, zoom, shift and look.
 
     Args:
         images: (n, channel, y, x) float32, y and x equal.
@@ -32,7 +34,7 @@ def augment(images: Tensor, masks: Tensor, density: Tensor, random: Generator) -
     both = torch.cat([images, masks], dim=1)
     both = _orient_randomly(both, random)
     images, masks = torch.split(both, [images.shape[1], masks.shape[1]], dim=1)
-    images, masks = _turn_and_zoom(images, masks, random)
+    images, masks = _move(images, masks, random)
     return torch.where(density[:, None, None], _change_look(images, random), images), masks
 
 
@@ -41,12 +43,20 @@ def _orient_randomly(patches: Tensor, random: Generator) -> Tensor:
     return torch.stack([orient(patch, int(k)) for patch, k in zip(patches, chosen, strict=True)])
 
 
-def _turn_and_zoom(images: Tensor, masks: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
+def _move(images: Tensor, masks: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
+    """Turns, zooms and shifts each patch.
+
+    Boxes lie in the middle of their patches, and what was annotated in the middle of its boxes. A network can tell
+    how far it is from the patch's edge, by the zeros that convolutions see beyond it, and would learn that places
+    far from an edge are likely places; in a whole tomogram nearly all are. The shift takes that clue away.
+    """
     n = len(images)
     angle = (2.0 * torch.rand(n, generator=random) - 1.0) * LARGEST_TURN
     zoom = torch.exp((2.0 * torch.rand(n, generator=random) - 1.0) * math.log(LARGEST_ZOOM))
-    cosine, sine, zero = torch.cos(angle) * zoom, torch.sin(angle) * zoom, torch.zeros(n)
-    rows = [torch.stack([cosine, -sine, zero], dim=1), torch.stack([sine, cosine, zero], dim=1)]
+    # In the units of the grid, whose coordinates go from -1 to 1.
+    right, down = (2.0 * LARGEST_SHIFT * (2.0 * torch.rand(n, generator=random) - 1.0) for _ in range(2))
+    cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    rows = [torch.stack([cosine, -sine, right], dim=1), torch.stack([sine, cosine, down], dim=1)]
     transform = torch.stack(rows, dim=1).to(images.device)
     grid = F.affine_grid(transform, list(images.shape), align_corners=False)
     moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

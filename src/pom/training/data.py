@@ -30,6 +30,8 @@ class LabelledPatches(Dataset[dict[str, Tensor]]):
     """(n, y, x) bool: where a person said whether it is."""
     strata: Tensor
     """(n,) int64: patches of one stratum are spread evenly over an epoch."""
+    frequency: Tensor
+    """(n,) float64: how often an epoch shows a patch, on average; 1 is once an epoch, 0.5 every other epoch."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -62,7 +64,7 @@ class PatchData(pl.LightningDataModule):
 
     def batches_per_epoch(self, processes: int) -> int:
         """Batches that each of ``processes`` gets in an epoch."""
-        return len(EpochBatches(self._training.strata, self._batch_size, self._seed, 0, processes))
+        return len(self._order(self._training, 0, processes))
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """The training batches of this process."""
@@ -74,27 +76,34 @@ class PatchData(pl.LightningDataModule):
 
     def _loader(self, patches: LabelledPatches) -> DataLoader[dict[str, Tensor]]:
         assert self.trainer is not None
-        rank, processes = self.trainer.global_rank, self.trainer.world_size
-        batches = EpochBatches(patches.strata, self._batch_size, self._seed, rank, processes)
+        batches = self._order(patches, self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(patches, sampler=batches, batch_size=None)
+
+    def _order(self, patches: LabelledPatches, rank: int, processes: int) -> "EpochBatches":
+        return EpochBatches(patches.strata, patches.frequency, self._batch_size, self._seed, rank, processes)
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Batches of indices that show every patch once an epoch, with the outputs spread evenly over the batches.
+    """Batches of indices that show every patch as often as it should be, with the strata spread over the batches.
 
     Lightning tells the epoch through ``set_epoch``, so that an epoch is the same whether training was interrupted
     before it or not.
 
     Args:
         strata: (n,) int64; patches of one stratum are spread over the epoch.
+        frequency: (n,) float64; how often an epoch shows each patch. A patch of 0.5 is shown every other epoch, one
+            of 2.5 twice and three times in turn.
         batch_size: patches per batch and process.
         seed: of the order.
         rank: this process, of ``processes``; each takes its own batches, as many as the others.
         processes: how many processes train together.
     """
 
-    def __init__(self, strata: Tensor, batch_size: int, seed: int, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self, strata: Tensor, frequency: Tensor, batch_size: int, seed: int, rank: int = 0, processes: int = 1
+    ) -> None:
         self._strata = strata
+        self._frequency = frequency
         self._batch_size = batch_size
         self._seed = seed
         self._rank = rank
@@ -109,19 +118,33 @@ class EpochBatches(Sampler[list[int]]):
         return math.ceil(self._n_batches() / self._processes)
 
     def __iter__(self) -> Iterator[list[int]]:
+        shown = self._shown()
         random = seeded(self._seed, self._epoch)
-        place = torch.empty(len(self._strata))
-        for stratum in torch.unique(self._strata):
-            members = torch.nonzero(self._strata == stratum)[:, 0]
-            shuffled = members[torch.randperm(len(members), generator=random)]
-            place[shuffled] = (torch.arange(len(members)) + torch.rand(1, generator=random)) / len(members)
-        batches = [batch.tolist() for batch in place.argsort().tensor_split(self._n_batches())]
+        place = _spread(self._strata[shown], random)
+        batches = [batch.tolist() for batch in shown[place.argsort()].tensor_split(self._n_batches())]
         # The last round is filled up from the front: every process must take as many steps as the others.
         batches += batches[: len(self) * self._processes - len(batches)]
         yield from batches[self._rank :: self._processes]
 
+    def _shown(self) -> Tensor:
+        """The patches of this epoch; those shown twice are there twice."""
+        # Each patch counts on from its own start, so that an epoch of every stratum is about as long as any other.
+        start = _spread(self._strata, seeded(self._seed))
+        before, after = (torch.floor(self._frequency * epoch + start) for epoch in (self._epoch, self._epoch + 1))
+        return torch.arange(len(self._strata)).repeat_interleave((after - before).long())
+
     def _n_batches(self) -> int:
-        return math.ceil(len(self._strata) / self._batch_size)
+        return math.ceil(round(float(self._frequency.sum())) / self._batch_size)
+
+
+def _spread(strata: Tensor, random: Generator) -> Tensor:
+    """Places in 0..1, at random; those of one stratum lie at even distances."""
+    place = torch.empty(len(strata), dtype=torch.float64)
+    for stratum in torch.unique(strata):
+        members = torch.nonzero(strata == stratum)[:, 0]
+        shuffled = members[torch.randperm(len(members), generator=random)]
+        place[shuffled] = (torch.arange(len(members)) + torch.rand(1, generator=random).double()) / len(members)
+    return place
 
 
 def seeded(*numbers: int) -> Generator:

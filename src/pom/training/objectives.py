@@ -22,6 +22,8 @@ def single_patches(patches: PatchSet, ontology: str) -> LabelledPatches:
     """The patches as the single network of an ontology learns from them.
 
     In its own boxes every pixel counts; of other ontologies' patches only what was drawn, as something it is not.
+    Where there are more of those than of its own, an epoch shows as many of both, and no more patches than there are:
+    its own more than once, the others in turn.
     """
     is_own = (patches.ontologies == ontology)[:, None, None]
     target = patches.drawn & is_own
@@ -29,7 +31,8 @@ def single_patches(patches: PatchSet, ontology: str) -> LabelledPatches:
     own = np.zeros(len(patches), np.int64)
     # Own and foreign patches are spread apart over the batches, so that each batch holds some of its own.
     strata = np.where(is_own[:, 0, 0], 0, 1)
-    return _tensors(patches, target.astype(np.uint8), valid, own, target, valid, strata)
+    frequency = _half_own(is_own[:, 0, 0], ~patches.validation)
+    return _tensors(patches, target.astype(np.uint8), valid, own, target, valid, strata, frequency)
 
 
 def joint_patches(patches: JointPatchSet) -> LabelledPatches:
@@ -39,7 +42,8 @@ def joint_patches(patches: JointPatchSet) -> LabelledPatches:
     """
     order = {name: index for index, name in enumerate(patches.outputs.tolist())}
     own = np.array([order[name] for name in patches.ontologies.tolist()], np.int64)
-    return _tensors(patches, patches.labels, patches.inside, own, patches.drawn, patches.boxed, own)
+    once = np.ones(len(patches))
+    return _tensors(patches, patches.labels, patches.inside, own, patches.drawn, patches.boxed, own, once)
 
 
 def single_objective(ontology: str, training: LabelledPatches) -> Objective:
@@ -48,9 +52,9 @@ def single_objective(ontology: str, training: LabelledPatches) -> Objective:
     Drawn pixels weigh more where they are rare: by the square root of how many others there are for each. Without
     that a rare ontology is never found, with the full ratio it is found everywhere.
     """
-    drawn = int((training.target.bool() & training.valid).sum())
-    others = int(training.valid.sum()) - drawn
-    drawn_weight = (max(others, 1) / max(drawn, 1)) ** RARITY
+    drawn = float(((training.target.bool() & training.valid).sum(dim=(1, 2)) * training.frequency).sum())
+    others = float((training.valid.sum(dim=(1, 2)) * training.frequency).sum()) - drawn
+    drawn_weight = (max(others, 1.0) / max(drawn, 1.0)) ** RARITY
 
     def loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         return single_loss(logits, target > 0, valid, drawn_weight)
@@ -86,6 +90,7 @@ def _tensors(
     drawn: NDArray[np.bool_],
     known: NDArray[np.bool_],
     strata: NDArray[np.int64],
+    frequency: NDArray[np.float64],
 ) -> LabelledPatches:
     return LabelledPatches(
         images=torch.from_numpy(patches.images),
@@ -95,4 +100,16 @@ def _tensors(
         drawn=torch.from_numpy(drawn),
         known=torch.from_numpy(known),
         strata=torch.from_numpy(strata),
+        frequency=torch.from_numpy(frequency),
     )
+
+
+def _half_own(is_own: NDArray[np.bool_], training: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How often an epoch shows each patch: half of those shown in training are own ones, or more if most are."""
+    frequency = np.ones(len(is_own))
+    own, others = is_own & training, ~is_own & training
+    n_own, n_others = int(own.sum()), int(others.sum())
+    if 0 < n_own < n_others:
+        frequency[own] = (n_own + n_others) / (2 * n_own)
+        frequency[others] = (n_own + n_others) / (2 * n_others)
+    return frequency

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from pom.sampling.patches import PatchSet
+from pom.training.objectives import single_objective, single_patches
+
+
+def patch_set(ontologies: list[str], validation: list[bool]) -> PatchSet:
+    """Patches of 4 x 4 pixels, the upper half of each drawn."""
+    n = len(ontologies)
+    drawn = np.zeros((n, 4, 4), np.bool_)
+    drawn[:, :2] = True
+    everywhere = np.ones_like(drawn)
+    return PatchSet(
+        images=np.zeros((n, 1, 4, 4), np.float32),
+        drawn=drawn,
+        boxed=everywhere,
+        inside=everywhere,
+        ontologies=np.array(ontologies),
+        tomograms=np.array(["TS_1"] * n),
+        centres=np.zeros((n, 3), np.int64),
+        validation=np.array(validation),
+        preprocessing="{}",
+        pixel_size=15.68,
+    )
+
+
+def test_half_of_an_epoch_are_own_patches_and_it_is_no_longer_for_that() -> None:
+    labelled = single_patches(patch_set(["A", "A", "A", *"BBBBBB", "C", "C"], [False, False, True, *[False] * 8]), "A")
+    training = labelled.at(np.array([0, 1, *range(3, 11)]))
+    assert training.frequency[:2].tolist() == pytest.approx([2.5, 2.5])
+    assert training.frequency[2:].tolist() == pytest.approx([0.625] * 8)
+    assert float(training.frequency.sum()) == pytest.approx(len(training))
+    assert labelled.frequency[2] == 1
+
+
+@pytest.mark.parametrize("ontologies", ["AAAB", "AB", "AAA", "BBB"])
+def test_where_most_patches_are_own_each_is_shown_once_an_epoch(ontologies: str) -> None:
+    labelled = single_patches(patch_set([*ontologies], [False] * len(ontologies)), "A")
+    assert labelled.frequency.tolist() == [1.0] * len(ontologies)
+
+
+def test_a_drawn_pixel_weighs_as_much_more_as_drawn_pixels_are_shown_less() -> None:
+    """Counted as often as they are shown: 4 patches of own, half drawn, and 4 of others with 8 pixels each."""
+    training = single_patches(patch_set(["A", *"BBBBBBB"], [False] * 8), "A")
+    drawn, others = 4 * 8, 4 * 8 + 4 * 8
+    logits, valid = torch.full((1, 1, 1, 2), -3.0), torch.ones(1, 1, 2, dtype=torch.bool)
+    loss = single_objective("A", training).loss(logits, torch.tensor([[[1, 0]]]), valid)
+    weight = (others / drawn) ** 0.5
+    p = torch.sigmoid(torch.tensor(-3.0))
+    entropy = (-weight * torch.log(p) - torch.log(1 - p)) / (weight + 1)
+    dice = 1 - (2 * p + 1) / (2 * p + 1 + 1)
+    assert loss.item() == pytest.approx((entropy + dice).item(), rel=1e-5)
