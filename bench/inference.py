@@ -22,7 +22,7 @@ def run_pom(folder: str, n_outputs: int, n_orientations: int, device: str) -> Fi
     """Segments the tomogram in a folder as the program does."""
     import torch
 
-    from pom.inference.process import segment
+    from pom.inference.segment import segment
     from pom.io.channels import read_network_input
 
     predictor = random_predictor(n_outputs, n_orientations, device)

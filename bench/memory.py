@@ -27,7 +27,7 @@ BILLION = 1e9
 
 def whole(folder: str, n_outputs: int, n_orientations: int) -> Figures:
     """The program's real path."""
-    from pom.inference.process import segment
+    from pom.inference.segment import segment
     from pom.io.channels import read_network_input
 
     predictor = random_predictor(n_outputs, n_orientations, "cpu")
@@ -88,7 +88,7 @@ def network_alone(shape: list[int], n_outputs: int, n_orientations: int) -> Figu
 def write_alone(folder: str, shape: list[int], n_outputs: int) -> Figures:
     """Rounding and writing: the program's own path with a network that answers at once."""
     from pom.inference.predictor import Predictor
-    from pom.inference.process import segment
+    from pom.inference.segment import segment
     from pom.io.channels import NetworkInput
 
     class Instant(Predictor):

@@ -31,11 +31,13 @@ Scores = dict[str, float]
 """Dice by ontology."""
 
 
-def make_project(maker: Path, folder: Path, train: str, seed: int, epochs: Sequence[int] | None) -> Project:
+def make_project(
+    maker: Path, folder: Path, train: str, seed: int, epochs: Sequence[int] | None, validation_share: float = 0.2
+) -> Project:
     """Makes the project of one seed; ``epochs`` of single and joint networks, or the maker's own."""
     subprocess.run([sys.executable, maker, folder, "--annotate", train, "--seed", str(seed)], check=True)
     path = folder / CONFIGURATION_FILE
-    configuration = {**json.loads(path.read_text()), "seed": seed}
+    configuration = {**json.loads(path.read_text()), "seed": seed, "validation_share": validation_share}
     if epochs is not None:
         configuration["single_model_epochs"], configuration["shared_model_epochs"] = epochs
     path.write_text(json.dumps(configuration, indent=2))
@@ -49,6 +51,7 @@ def run_workflow(project: Project) -> tuple[Project, dict[str, float]]:
         The project with another output folder, which holds what the single networks say, and the seconds per step.
     """
     from pom.networks.devices import choose_devices
+    from pom.workflow.process_tomograms import Redo
     from pom.workflow.shared_initialize import shared_initialize
     from pom.workflow.shared_process import shared_process
     from pom.workflow.shared_train import shared_train
@@ -62,7 +65,7 @@ def run_workflow(project: Project) -> tuple[Project, dict[str, float]]:
 
     def process_singles() -> None:
         for ontology in project.ontologies:
-            single_process(single, ontology, devices, test=False, overwrite=True)
+            single_process(single, ontology, devices, test=False, redo=Redo.everything())
 
     steps: dict[str, Callable[[], object]] = {
         "single initialize": lambda: single_initialize(project),
@@ -70,7 +73,7 @@ def run_workflow(project: Project) -> tuple[Project, dict[str, float]]:
         "single process": process_singles,
         "shared initialize": lambda: shared_initialize(project, selective=True, devices=devices),
         "shared train": lambda: shared_train(project, devices, checkpoint=None),
-        "shared process": lambda: shared_process(project, devices, overwrite=True),
+        "shared process": lambda: shared_process(project, devices, redo=Redo.everything()),
     }
     seconds = {}
     for name, step in steps.items():
@@ -94,7 +97,7 @@ def score(project: Project, single: Project, name: str) -> tuple[Scores, Scores]
 
 def single_dice(project: Project, name: str, ontology: str) -> float:
     """Dice of what a single network wrote of tomogram ``name``."""
-    from pom.inference.process import FULL_SCALE
+    from pom.inference.segment import FULL_SCALE
 
     half = 0.5 * FULL_SCALE.get(project.configuration.output_dtype, 1)
     truth = true_labels(project, name) == project.ontologies.index(ontology) + 1
@@ -128,6 +131,7 @@ def main() -> None:
     parser.add_argument("--train", default="VNC_1", help="the annotated tomogram")
     parser.add_argument("--test", default="VNC_2", help="the tomogram that is scored")
     parser.add_argument("--epochs", type=int, nargs=2, metavar=("SINGLE", "JOINT"), help="instead of the maker's")
+    parser.add_argument("--validation-share", type=float, default=0.2, help="of the boxes; 0: all are trained on")
     parser.add_argument("--work", type=Path, help="keep the projects here, seed_N each; else they are temporary")
     parser.add_argument("--json", type=Path, help="where the figures go")
     options = parser.parse_args()
@@ -138,7 +142,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for seed in options.seeds:
             folder = (options.work or Path(temporary)) / f"seed_{seed}"
-            project = make_project(options.maker, folder, options.train, seed, options.epochs)
+            project = make_project(options.maker, folder, options.train, seed, options.epochs, options.validation_share)
             single, taken = run_workflow(project)
             scores = score(project, single, options.test)
             singles.append(scores[0])

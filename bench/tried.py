@@ -27,6 +27,7 @@ from pom.networks.unet import UNet
 from pom.project.paths import Project
 from pom.sampling import augmentation, boxes
 from pom.training import fit, objectives, run
+from pom.workflow.process_tomograms import Redo
 from pom.workflow.single_initialize import single_initialize
 from pom.workflow.single_process import single_process
 from pom.workflow.single_train import single_train
@@ -152,7 +153,7 @@ def measure(project: Project, name: str, ontologies: list[str], *, real: bool) -
         if not real:
             return {ontology: card.validation[ontology].get("dice", 0.0) for ontology, card in cards.items()}, seconds
         for ontology in ontologies:
-            single_process(project, ontology, Devices(), test=False, overwrite=True)
+            single_process(project, ontology, Devices(), test=False, redo=Redo.everything())
     return {ontology: single_dice(project, REAL_TEST, ontology) for ontology in ontologies}, seconds
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,13 @@ from typer.testing import CliRunner
 
 from pom.cli.main import app
 from pom.errors import PomError
-from pom.networks.devices import choose_devices, parse_gpus
+from pom.jobs.pool import Slot
+from pom.networks.devices import Devices, choose_devices, parse_gpus
+from pom.workflow.process_tomograms import Redo
 
 run = CliRunner().invoke
-DEVICES = "the devices"
+DEVICES = Devices((1, 2))
+SLOTS = [Slot(0, 1), Slot(1, 2)]
 CARD = SimpleNamespace(validation={"Vesicle": {"dice": 0.5, "precision": 0.25, "recall": 1.0}})
 SAMPLED = SimpleNamespace(rows=[], unknown_titles=[], failed={})
 DEMO = SimpleNamespace(single={"Vesicle": 0.5}, joint={"Vesicle": 0.25}, picture=Path("demo.png"), seconds=90.0)
@@ -30,7 +34,7 @@ class Workflow:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch = monkeypatch
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
-        self.pretend("pom.networks.devices", "choose_devices", DEVICES)
+        monkeypatch.setattr("pom.networks.devices.choose_devices", self.standing_in("choose_devices", DEVICES))
         self.pretend("pom.workflow.single_initialize", "single_initialize", SAMPLED)
         self.pretend("pom.workflow.single_train", "single_train", {"Vesicle": CARD})
         self.pretend("pom.workflow.single_process", "single_process", REPORT)
@@ -39,21 +43,32 @@ class Workflow:
         self.pretend("pom.workflow.shared_process", "shared_process", REPORT)
         self.pretend("pom.demo.run", "run_demo", DEMO)
 
-    def pretend(self, module: str, function: str, result: object) -> None:
-        def called(*arguments: Any) -> object:
-            self.calls.append((function, arguments))
+    def standing_in(self, function: str, result: object) -> Callable[..., object]:
+        def called(*arguments: Any, **options: Any) -> object:
+            self.calls.append((function, (*arguments, *options.values())))
             if isinstance(result, BaseException):
                 raise result
             if callable(result):
                 return result()
             return result
 
-        self.monkeypatch.setitem(sys.modules, module, SimpleNamespace(**{function: called}))
+        return called
+
+    def pretend(self, module: str, function: str, result: object) -> None:
+        namespace = SimpleNamespace(**{function: self.standing_in(function, result)})
+        self.monkeypatch.setitem(sys.modules, module, namespace)
 
     def last(self) -> tuple[Any, ...]:
         """The last call: the function's name and its arguments after the project."""
         function, arguments = self.calls[-1]
-        return (function, *arguments[1:])
+        return (function, *(_in_words(argument) for argument in arguments[1:]))
+
+
+def _in_words(argument: object) -> object:
+    """What is to be done again, without the moment before which."""
+    if not isinstance(argument, Redo):
+        return argument
+    return "all" if argument.before is not None else "outdated" if argument.outdated else "nothing"
 
 
 @pytest.fixture
@@ -79,17 +94,19 @@ def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workflow:
         ("single train -all 1 --counterexamples 1", ("single_train", ["Vesicle", "Granule"], DEVICES, True)),
         ("single train --all --gpus 0", ("single_train", ["Vesicle", "Granule"], DEVICES, True)),
         ("single train --all-features 0 -o Vesicle", ("single_train", ["Vesicle"], DEVICES, True)),
-        ("single test -o Vesicle", ("single_process", "Vesicle", DEVICES, True, False)),
-        ("single test -ontology Granule --overwrite", ("single_process", "Granule", DEVICES, True, True)),
-        ("single process -overwrite 1 -o Vesicle", ("single_process", "Vesicle", DEVICES, False, True)),
-        ("single process --overwrite -o Vesicle", ("single_process", "Vesicle", DEVICES, False, True)),
-        ("single process --overwrite=0 -o Vesicle", ("single_process", "Vesicle", DEVICES, False, False)),
+        ("single test -o Vesicle", ("single_process", "Vesicle", DEVICES, True, SLOTS, "nothing")),
+        ("single test -ontology Granule --overwrite", ("single_process", "Granule", DEVICES, True, SLOTS, "all")),
+        ("single process -overwrite 1 -o Vesicle", ("single_process", "Vesicle", DEVICES, False, SLOTS, "all")),
+        ("single process --overwrite -o Vesicle", ("single_process", "Vesicle", DEVICES, False, SLOTS, "all")),
+        ("single process --overwrite=0 -o Vesicle", ("single_process", "Vesicle", DEVICES, False, SLOTS, "nothing")),
         ("shared initialize", ("shared_initialize", True, DEVICES)),
         ("shared initialize -selective 0 -gpus 0", ("shared_initialize", False, DEVICES)),
         ("shared train", ("shared_train", DEVICES, None)),
         ("shared train -checkpoint .", ("shared_train", DEVICES, Path())),
-        ("shared process", ("shared_process", DEVICES, False)),
-        ("shared process -gpus 0 --overwrite", ("shared_process", DEVICES, True)),
+        ("shared process", ("shared_process", DEVICES, SLOTS, "nothing")),
+        ("shared process --outdated", ("shared_process", DEVICES, SLOTS, "outdated")),
+        ("shared process -outdated 0", ("shared_process", DEVICES, SLOTS, "nothing")),
+        ("shared process -gpus 0 --overwrite", ("shared_process", DEVICES, SLOTS, "all")),
     ],
 )
 def test_what_a_line_does(workflow: Workflow, line: str, call: tuple[Any, ...]) -> None:

@@ -19,6 +19,8 @@ COMMANDS = [
     ("single", "test"),
     ("single", "process"),
     ("shared",),
+    ("status",),
+    ("retry",),
     ("shared", "initialize"),
     ("shared", "train"),
     ("shared", "process"),
@@ -83,14 +85,14 @@ def test_help_shows_the_steps_a_line_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "several"),
-    [("single train", True), ("shared train", True), ("single test", False), ("single process", False),
-     ("shared initialize", False), ("shared process", False)],
+    ("command", "told"),
+    [("single train", "which train together"), ("shared train", "which train together"),
+     ("shared initialize", "of which the first is used"), ("single test", "each with a worker of its own"),
+     ("single process", "each with a worker of its own"), ("shared process", "each with a worker of its own")],
 )  # fmt: skip
-def test_help_tells_which_gpus_are_used(command: str, several: bool) -> None:
+def test_help_tells_which_gpus_are_used(command: str, told: str) -> None:
     text = " ".join(run(app, [*command.split(), "--help"]).stdout.split())
-    assert ("which train together; -1: the CPU." in text) is several
-    assert ("of which the first is used; -1: the CPU." in text) is not several
+    assert f"{told}; -1: the CPU." in text
 
 
 def test_help_names_options_in_both_styles_with_their_defaults() -> None:
@@ -100,7 +102,7 @@ def test_help_names_options_in_both_styles_with_their_defaults() -> None:
     assert "[default: 1]" in text
     text = " ".join(run(app, ["shared", "process", "--help"]).stdout.split())
     assert "-overwrite, --overwrite 0|1" in text
-    assert "Give it after retraining; --overwrite alone means 1. [default: 0]" in text
+    assert "0: skip them; --overwrite alone means 1. [default: 0]" in text
     text = " ".join(run(app, ["shared", "train", "--help"]).stdout.split())
     assert "the folder of a trained network, such as models/joint of another project, or a .safetensors file." in text
 

@@ -1,6 +1,6 @@
 """Commands over real files, where some tomogram gives trouble; the networks are random."""
 
-import os
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pom.cli.main import app
-from pom.inference import process
-from pom.io.channels import NetworkInput
-from pom.io.checkpoints import CARD_FILE, save_network
+from pom.io.checkpoints import save_network
 from pom.io.scns import Feature, read_scns, write_scns
 from pom.project.paths import CONFIGURATION_FILE, Project
 from pom.sampling.patches import OntologyCount
@@ -45,65 +43,48 @@ def rows(result: Result, name: str) -> list[str]:
     return [" ".join(line.split()) for line in result.stdout.splitlines() if line.startswith(name)]
 
 
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (MemoryError(), "MemoryError"),
-        (RuntimeError("no such kernel\nat line 3"), "RuntimeError: no such kernel"),
-        (ZeroDivisionError("here"), "ZeroDivisionError: here"),
-    ],
-)
-def test_any_fault_with_one_tomogram_stops_no_other(
-    project: Project, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
-) -> None:
-    fail_on_the_second(monkeypatch, error)
-    result = run(*SEGMENT)
-    assert result.exit_code == 1
-    assert "2 tomograms segmented, 1 failed." in result.stdout
-    assert rows(result, "TS_2") == [f"TS_2 {reason}"]
-    assert f"Warning: TS_2 failed: {reason}\n" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert [path.name for path in sorted(project.output_dir.iterdir())] == ["TS_1__Disc.mrc", "TS_3__Disc.mrc"]
-
-
-def test_debug_shows_where_a_tomogram_failed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    fail_on_the_second(monkeypatch, ZeroDivisionError("here"))
-    lines = run(*SEGMENT, "--debug").stderr.splitlines()
-    begin = lines.index("Traceback of TS_2:")
-    assert lines[begin + 1] == "Traceback (most recent call last):"
-    assert "ZeroDivisionError: here" in lines[begin + 2 :]
-
-
-def test_an_interruption_stops_all(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    fail_on_the_second(monkeypatch, KeyboardInterrupt())
-    assert run(*SEGMENT).exit_code == 130
-    assert [path.name for path in project.output_dir.iterdir()] == ["TS_1__Disc.mrc"]
-
-
-def fail_on_the_second(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    segment, calls = process.segment, []
-
-    def failing(network_input: NetworkInput, *rest: Any) -> None:
-        calls.append(network_input)
-        if len(calls) == 2:
-            raise error
-        segment(network_input, *rest)
-
-    monkeypatch.setattr(process, "segment", failing)
-
-
-def test_outputs_older_than_the_network_are_told(project: Project) -> None:
-    assert "older" not in run(*SEGMENT).stderr
-    assert "older" not in run(*SEGMENT).stderr
-    trained = (project.single_network("Disc") / CARD_FILE).stat().st_mtime
-    for number, name in enumerate(("TS_1", "TS_3"), start=1):
-        os.utime(project.output(name, "Disc"), (trained - 60, trained - 60))
-        count = f"{number} output is" if number == 1 else f"{number} outputs are"
+def test_a_tomogram_that_fails_is_status_1(project: Project) -> None:
+    path = project.tomogram("TS_2")
+    path.write_bytes(path.read_bytes()[:-1000])
+    for _ in range(2):
         result = run(*SEGMENT)
-        assert result.exit_code == 0
-        assert result.stderr.startswith(f"Warning: {count} older than the network; --overwrite makes them again.\n")
-    assert "older" not in run(*SEGMENT, "--overwrite").stderr
-    assert "older" not in run(*SEGMENT).stderr
+        assert result.exit_code == 1
+        assert "1 failed" in result.stdout
+        assert rows(result, "TS_2")[0].startswith("TS_2 tomograms/TS_2.mrc is cut short")
+        assert "Traceback" not in result.stderr
+        assert segmented(project) == ["TS_1__Disc.mrc", "TS_3__Disc.mrc"]
+    # The log of the worker has all three tries, with their tracebacks.
+    (tries,) = [project.folder / "jobs" / "single" / "Disc" / "failures" / "TS_2.json"]
+    noted = json.loads(tries.read_text())["tries"]
+    assert len(noted) == 3
+    assert "Traceback" in noted[0]["traceback"]
+    assert "TS_2 failed, try 1 of 3" in Path(noted[0]["log"]).read_text()
+
+
+def test_two_workers_share_the_tomograms(project: Project) -> None:
+    result = run(*SEGMENT, "--workers", "2")
+    assert result.exit_code == 0
+    assert "3 tomograms segmented." in result.stdout
+    assert segmented(project) == ["TS_1__Disc.mrc", "TS_2__Disc.mrc", "TS_3__Disc.mrc"]
+
+
+def segmented(project: Project) -> list[str]:
+    return sorted(path.name for path in project.output_dir.glob("*.mrc"))
+
+
+def test_outputs_of_an_older_network_are_told_and_redone(project: Project, random_network: Callable[..., Any]) -> None:
+    assert run(*SEGMENT).exit_code == 0
+    before = {path: path.stat().st_mtime_ns for path in project.output_dir.glob("*.mrc")}
+    weights, card = random_network("single", ("Disc",))
+    weights = {name: 2 * value if value.is_floating_point() else value for name, value in weights.items()}
+    save_network(project.single_network("Disc"), weights, card)
+    told = run(*SEGMENT)
+    assert told.exit_code == 0
+    assert "3 tomograms were segmented by an older network; --outdated makes such outputs again." in told.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    result = run(*SEGMENT, "--outdated")
+    assert "3 tomograms segmented." in result.stdout
+    assert all(path.stat().st_mtime_ns > time for path, time in before.items())
 
 
 def test_an_annotated_tomogram_that_cannot_be_used_is_status_1(project: Project) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pom.errors import PomError
 from pom.inference import predictor as predictor_module
 from pom.inference.predictor import Predictor
-from pom.inference.process import quantise
+from pom.inference.segment import quantise
 from pom.networks.orientations import orient
 from pom.networks.unet import UNet
 

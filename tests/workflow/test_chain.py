@@ -16,6 +16,7 @@ from pom.io.scns import read_scns, write_scns
 from pom.networks.devices import Devices
 from pom.project.paths import Project
 from pom.sampling.patches import JointPatchSet
+from pom.workflow.process_tomograms import Redo
 from pom.workflow.shared_initialize import shared_initialize
 from pom.workflow.shared_process import shared_process
 from pom.workflow.shared_train import shared_train
@@ -60,7 +61,7 @@ def test_from_annotations_to_segmentations(make_project: MakeProject) -> None:
         assert (card.kind, card.outputs) == ("single", (ontology,))
         # Eight patches of its own, and the four of the other that show something.
         assert (card.training.patches, card.training.counterexamples) == (8 + 4, 4)
-    assert single_process(project, "Disc", CPU, test=False, overwrite=False).done == ["TS_1", "TS_2", "TS_3"]
+    assert single_process(project, "Disc", CPU, test=False).done == ["TS_1", "TS_2", "TS_3"]
 
     summary = shared_initialize(project, selective=True, devices=CPU)
     assert (summary.patches, summary.validation_patches) == (8, 4)
@@ -78,7 +79,7 @@ def test_from_annotations_to_segmentations(make_project: MakeProject) -> None:
     assert_complete(project.joint_network, epochs=3, judged={"Disc", "Square"})
     assert (card.kind, card.outputs) == ("joint", OUTPUTS)
 
-    report = shared_process(project, CPU, overwrite=True)
+    report = shared_process(project, CPU, redo=Redo.everything())
     assert (report.done, report.failed) == (["TS_1", "TS_2", "TS_3"], {})
     for name in report.done:
         volumes = []
@@ -87,7 +88,7 @@ def test_from_annotations_to_segmentations(make_project: MakeProject) -> None:
                 assert mrc.data.shape == (6, 32, 36)
                 volumes.append(np.array(mrc.data, int))
         assert np.sum(volumes, axis=0).max() <= 127 + 2
-    assert len(list(project.output_dir.iterdir())) == 9
+    assert len(list(project.output_dir.glob("*.mrc"))) == 9
 
 
 def test_each_step_names_the_one_before(make_project: MakeProject) -> None:

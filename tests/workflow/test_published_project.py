@@ -110,7 +110,7 @@ def test_the_other_steps_run_without_an_edit(project: Project, random_network: C
     own = np.array([OUTPUTS.index(ontology) for ontology in joint.ontologies.tolist()])[:, None, None]
     np.testing.assert_array_equal((joint.labels == own)[joint.boxed], joint.drawn[joint.boxed])
     save_network(project.joint_network, *random_network("joint", OUTPUTS, z_sum=4))
-    assert shared_process(project, CPU, overwrite=False).done == list(NAMES)
+    assert shared_process(project, CPU).done == list(NAMES)
     for name in NAMES:
         for output in OUTPUTS:
             with mrcfile.open(project.output(name, output)) as mrc:

@@ -220,7 +220,7 @@ def test_a_patch_is_what_inference_sees(
         return predict(self, images)
 
     monkeypatch.setattr(Predictor, "predict", watched)
-    assert single_process(project, "Disc", Devices(), test=False, overwrite=False).done == ["TS_1", "TS_2", "TS_3"]
+    assert single_process(project, "Disc", Devices(), test=False).done == ["TS_1", "TS_2", "TS_3"]
     volumes = dict(zip(["TS_1", "TS_2", "TS_3"], seen, strict=True))
     patches = load(project, "Disc")
     for image, inside, name, (z, y, x) in zip(

@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-BARE_SWITCHES = frozenset({"-all", "--all", "--all-features", "-overwrite", "--overwrite"})
+BARE_SWITCHES = frozenset({"-all", "--all", "--all-features", "-overwrite", "--overwrite", "-outdated", "--outdated"})
 """Options that take 0 or 1 and may stand without it, which means 1."""
+
+
+LINE = "pom.line"
+"""Where a command's context keeps the options that it was given, as they were typed."""
+
+BESIDE_THE_WORK = ("status", "retry", "demo")
 
 
 class StepCommand(TyperCommand):
     """A command whose switches may stand alone: ``--all`` is ``--all 1``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Gives the bare switches their 1, and the rest to the parser."""
+        """Gives the bare switches their 1, and the rest to the parser; the line is kept for a job that repeats it."""
+        ctx.meta[LINE] = list(args)
         return super().parse_args(ctx, complete_switches(args))
 
 
@@ -33,8 +40,9 @@ class PomGroup(TyperGroup):
     """The whole command line; turns errors that a person can cause into one sentence and an exit status."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The commands in the order of the work; the demo stands last."""
-        return sorted(super().list_commands(ctx), key="demo".__eq__)
+        """The commands in the order of the work, then those that stand beside it."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: BESIDE_THE_WORK.index(name) if name in BESIDE_THE_WORK else -1)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Takes ``--debug`` anywhere on the line, since it is most often added to a command that has just failed."""

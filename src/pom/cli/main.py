@@ -9,6 +9,7 @@ from pom import __version__
 from pom.cli import shared, single
 from pom.cli.console import PomGroup, StepCommand
 from pom.cli.demo import demo
+from pom.cli.status import retry, status
 
 app = typer.Typer(
     cls=PomGroup,
@@ -20,6 +21,8 @@ app = typer.Typer(
 )
 app.add_typer(single.app, name="single")
 app.add_typer(shared.app, name="shared")
+app.command(cls=StepCommand)(status)
+app.command(cls=StepCommand)(retry)
 app.command(cls=StepCommand)(demo)
 
 

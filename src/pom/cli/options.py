@@ -76,6 +76,30 @@ FirstGpu = Annotated[
     ),
 ]
 
+WorkerGpus = Annotated[
+    str | None,
+    typer.Option(
+        "-gpus",
+        "--gpus",
+        metavar="LIST",
+        show_default=False,
+        help="GPU numbers with commas between them, such as 0,1, each with a worker of its own; -1: the CPU. Without it"
+        " the configuration's GPUS counts, and without any GPU the CPU works.",
+    ),
+]
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "-workers",
+        "--workers",
+        metavar="N",
+        min=1,
+        show_default=False,
+        help="On the CPU: so many workers, which divide its cores. Without it one worker has them all.",
+    ),
+]
+
 Counterexamples = Annotated[
     Switch,
     typer.Option(
@@ -104,7 +128,17 @@ Overwrite = Annotated[
         "-overwrite",
         "--overwrite",
         metavar="0|1",
-        help="1: make existing outputs again; 0: skip them. Give it after retraining; --overwrite alone means 1.",
+        help="1: make all existing outputs again; 0: skip them; --overwrite alone means 1.",
+    ),
+]
+
+Outdated = Annotated[
+    Switch,
+    typer.Option(
+        "-outdated",
+        "--outdated",
+        metavar="0|1",
+        help="1: make outputs of an older network again; --outdated alone means 1.",
     ),
 ]
 

@@ -16,10 +16,10 @@ from pom.words import counted
 
 if TYPE_CHECKING:
     from pom.demo.run import DemoResult
-    from pom.inference.process import ProcessReport
     from pom.io.checkpoints import ModelCard
     from pom.sampling.patches import SamplingSummary
     from pom.workflow.overview import Overview
+    from pom.workflow.process_tomograms import ProcessReport
 
 NONE = "-"
 """Stands where there is no figure."""

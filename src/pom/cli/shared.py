@@ -3,7 +3,19 @@
 import typer
 
 from pom.cli.console import StepCommand, open_project
-from pom.cli.options import Checkpoint, FirstGpu, Gpus, Overwrite, Selective, Switch
+from pom.cli.options import (
+    Checkpoint,
+    FirstGpu,
+    Gpus,
+    Outdated,
+    Overwrite,
+    Selective,
+    Switch,
+    WorkerGpus,
+    Workers,
+)
+from pom.cli.processing import redo_of, run_processing
+from pom.cli.slurm import submittable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,17 +65,19 @@ def train(gpus: Gpus = None, checkpoint: Checkpoint = None) -> None:
 
 
 @app.command(cls=StepCommand)
-def process(gpus: FirstGpu = None, overwrite: Overwrite = Switch.OFF) -> None:
+@submittable()
+def process(
+    gpus: WorkerGpus = None, workers: Workers = None, overwrite: Overwrite = Switch.OFF, outdated: Outdated = Switch.OFF
+) -> None:
     """Segment all tomograms with the joint network.
 
     Needs 'pom shared train'. Writes NAME__Ontology.mrc for every ontology, and NAME__Unknown.mrc, to the output
-    folder; the voxel size is the tomogram's times the binning. A tomogram that fails does not stop the others: it
-    is listed at the end, and the exit status is 1.
+    folder; the voxel size is the tomogram's times the binning. It may be started on any number of machines that
+    share the project folder: they share the tomograms out among themselves. A tomogram that fails is tried three
+    times and does not stop the others: it is listed at the end, and the exit status is 1.
     """
     project = open_project()
-    from pom.cli.reports import report_processing
-    from pom.networks.devices import choose_devices
     from pom.workflow.shared_process import shared_process
 
-    devices = choose_devices(gpus, project.configuration.GPUS)
-    report_processing(shared_process(project, devices, bool(overwrite)))
+    redo = redo_of(overwrite, outdated)
+    run_processing(project, gpus, workers, lambda devices, slots: shared_process(project, devices, slots, redo))

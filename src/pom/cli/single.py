@@ -5,11 +5,25 @@ from typing import TYPE_CHECKING
 import typer
 
 from pom.cli.console import StepCommand, open_project
-from pom.cli.options import AllOntologies, Counterexamples, FirstGpu, Gpus, Ontologies, Ontology, Overwrite, Switch
+from pom.cli.options import (
+    AllOntologies,
+    Counterexamples,
+    Gpus,
+    Ontologies,
+    Ontology,
+    Outdated,
+    Overwrite,
+    Switch,
+    WorkerGpus,
+    Workers,
+)
+from pom.cli.processing import redo_of, run_processing
+from pom.cli.slurm import submittable
 from pom.errors import PomError
 
 if TYPE_CHECKING:
     from pom.project.paths import Project
+    from pom.workflow.process_tomograms import Redo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,36 +82,56 @@ def train(
 
 
 @app.command(cls=StepCommand)
-def test(ontology: Ontology = None, gpus: FirstGpu = None, overwrite: Overwrite = Switch.OFF) -> None:
+def test(
+    ontology: Ontology = None,
+    gpus: WorkerGpus = None,
+    workers: Workers = None,
+    overwrite: Overwrite = Switch.OFF,
+    outdated: Outdated = Switch.OFF,
+) -> None:
     """Segment one ontology in the tomograms of the test folder.
 
     Needs 'pom single train'. The outputs, NAME__Ontology.mrc, are written beside the test tomograms; their
     macromolecules are read from the macromolecule folder.
     """
-    _segment(ontology, gpus, overwrite, test=True)
+    _segment(ontology, gpus, workers, redo_of(overwrite, outdated), test=True)
 
 
 @app.command(cls=StepCommand)
-def process(ontology: Ontology = None, gpus: FirstGpu = None, overwrite: Overwrite = Switch.OFF) -> None:
+@submittable(lambda project, options: _chosen(project, options["ontology"]))
+def process(
+    ontology: Ontology = None,
+    gpus: WorkerGpus = None,
+    workers: Workers = None,
+    overwrite: Overwrite = Switch.OFF,
+    outdated: Outdated = Switch.OFF,
+) -> None:
     """Segment one ontology in all tomograms.
 
-    Needs 'pom single train'. The outputs, NAME__Ontology.mrc, are written to the output folder. Where all ontologies
-    are wanted, 'pom shared process' does it in one go.
+    Needs 'pom single train'. The outputs, NAME__Ontology.mrc, are written to the output folder. It may be started on
+    any number of machines that share the project folder. Where all ontologies are wanted, 'pom shared process' does
+    it in one go.
     """
-    _segment(ontology, gpus, overwrite, test=False)
+    _segment(ontology, gpus, workers, redo_of(overwrite, outdated), test=False)
 
 
-def _segment(ontology: str | None, gpus: str | None, overwrite: Switch, *, test: bool) -> None:
+def _segment(ontology: str | None, gpus: str | None, workers: int | None, redo: "Redo", *, test: bool) -> None:
     project = open_project()
-    if ontology is None:
-        raise PomError(f"Which ontology? Give -o NAME, {_one_of(project)}.")
-    name = project.known_ontology(ontology)
-    from pom.cli.reports import report_processing
-    from pom.networks.devices import choose_devices
+    name = _chosen(project, ontology)
     from pom.workflow.single_process import single_process
 
-    devices = choose_devices(gpus, project.configuration.GPUS)
-    report_processing(single_process(project, name, devices, test, bool(overwrite)))
+    run_processing(
+        project,
+        gpus,
+        workers,
+        lambda devices, slots: single_process(project, name, devices, test=test, slots=slots, redo=redo),
+    )
+
+
+def _chosen(project: "Project", ontology: str | None) -> str:
+    if ontology is None:
+        raise PomError(f"Which ontology? Give -o NAME, {_one_of(project)}.")
+    return project.known_ontology(ontology)
 
 
 def _names_to_train(project: "Project", chosen: list[str], *, everything: bool) -> list[str]:

@@ -50,6 +50,7 @@ def run_demo(folder: Path, seed: int) -> DemoResult:
     Raises:
         PomError: something cannot be written.
     """
+    from pom.workflow.process_tomograms import Redo
     from pom.workflow.shared_initialize import shared_initialize
     from pom.workflow.shared_process import shared_process
     from pom.workflow.shared_train import shared_train
@@ -63,10 +64,10 @@ def run_demo(folder: Path, seed: int) -> DemoResult:
     single_initialize(project)
     single_train(project, project.ontologies, devices, counterexamples=True)
     for ontology in project.ontologies:
-        single_process(project, ontology, devices, test=True, overwrite=True)
+        single_process(project, ontology, devices, test=True, redo=Redo.everything())
     shared_initialize(project, selective=True, devices=devices)
     shared_train(project, devices, checkpoint=None)
-    shared_process(project, devices, overwrite=True)
+    shared_process(project, devices, redo=Redo.everything())
     scored = [plan.name for plan in DEMO_TOMOGRAMS if plan.role is Role.SCORED]
     tests = [plan.name for plan in DEMO_TOMOGRAMS if plan.role is Role.TEST]
     picture = folder / "demo.png"

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pom.errors import PomError
+from pom.errors import DiskError, PomError
 
 SECONDS_UNTIL_STALE = 24 * 3600.0
 _LEFTOVER = re.compile(r"^\..*\.pom-(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}(\.[^.]*)?$", re.DOTALL)
@@ -80,9 +80,9 @@ def write_json(path: Path, obj: object) -> None:
 def write_error(path: Path, error: OSError) -> PomError:
     """Says in one sentence why ``path`` cannot be written and what to do."""
     if error.errno in _NO_SPACE:
-        return PomError(f"The disk is full, so {path} was not written: free some space there and run this again.")
+        return DiskError(f"The disk is full, so {path} was not written: free some space there and run this again.")
     if error.errno in _NO_PERMISSION:
-        return PomError(
+        return DiskError(
             f"{path} cannot be written because its folder is read-only for you: "
             "change the folder's permissions or work in another folder."
         )

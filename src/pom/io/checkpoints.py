@@ -95,9 +95,7 @@ def load_network(folder: Path, made_by: str) -> tuple[dict[str, "Tensor"], Model
     Raises:
         PomError: it is not there, or its weights are not those that the card describes.
     """
-    card = read_card(folder)
-    if card is None:
-        raise PomError(f"There is no trained network in {folder}; run '{made_by}' first.")
+    card = require_card(folder, made_by)
     path = folder / WEIGHTS_FILE
     weights = load_weights(path)
     if hashlib.sha256(path.read_bytes()).hexdigest() != card.weights_sha256:
@@ -138,6 +136,18 @@ def read_card(folder: Path) -> ModelCard | None:
         return None
     except (ValidationError, OSError) as error:
         raise PomError(f"{path} is damaged; train the network again.") from error
+
+
+def require_card(folder: Path, made_by: str) -> ModelCard:
+    """Reads the card of the network in a folder, where ``made_by`` is the command that makes it.
+
+    Raises:
+        PomError: there is no network, or the card is damaged.
+    """
+    card = read_card(folder)
+    if card is None:
+        raise PomError(f"There is no trained network in {folder}; run '{made_by}' first.")
+    return card
 
 
 def current_versions() -> dict[str, str]:

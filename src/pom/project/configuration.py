@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pom.errors import PomError
 from pom.project.json_file import read_json_object
 from pom.project.names import DENSITY, nearest, without_empty
+from pom.project.slurm_settings import Slurm, SlurmSettings
 from pom.project.values import (
     Binning,
     Count,
@@ -103,6 +104,7 @@ class Configuration(BaseModel):
     learning_rate: Annotated[
         Annotated[float, Field(gt=0, le=1)] | None, Expected("a number above 0 and at most 1, or null")
     ] = None  # null: the program's own choice
+    slurm: Slurm = SlurmSettings()  # what jobs ask for that --slurm submits
 
     @model_validator(mode="before")
     @classmethod

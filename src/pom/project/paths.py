@@ -14,6 +14,9 @@ from pom.words import counted
 log = logging.getLogger(__name__)
 
 CONFIGURATION_FILE = "project_configuration.json"
+SHARED_STEP = "shared"
+TEST_STEP = "test"
+SINGLE_STEP = "single"
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,27 @@ class Project:
             for channel in wanted
             if channel != EMPTY
         }
+
+    # Work shared out among workers; a step is what is done to each tomogram: "shared", "single/NAME", "test/NAME"
+
+    @staticmethod
+    def single_step(ontology: str, *, test: bool) -> str:
+        """The step of a single network, on all tomograms or on those of the test folder."""
+        return f"{TEST_STEP if test else SINGLE_STEP}/{ontology}"
+
+    def jobs(self, step: str) -> Path:
+        """The folder of a step's claims, failures, workers and logs."""
+        return self.folder / "jobs" / step
+
+    @property
+    def slurm_jobs(self) -> Path:
+        """The folder of the scripts, notes and logs of jobs that were submitted to SLURM."""
+        return self.folder / "jobs" / "slurm"
+
+    def records(self, step: str) -> Path:
+        """The folder of the records that say where a step's outputs come from, beside those outputs."""
+        outputs = self.test_dir if step.startswith(f"{TEST_STEP}/") else self.output_dir
+        return outputs / "records" / step
 
     # Training data and networks
 

@@ -1,96 +1,210 @@
-"""What single and shared process have in common: which tomograms, which outputs, which network."""
+"""A network over all tomograms that wait for it: in this process, or in worker processes beside others' elsewhere."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pom.errors import PomError
-from pom.inference.predictor import Predictor
-from pom.inference.process import Job, ProcessReport, process
-from pom.io.channels import NetworkInput, read_network_input
-from pom.io.checkpoints import ModelCard, load_network
 from pom.io.mrc import is_placeholder
-from pom.networks.devices import Devices, use_bf16
-from pom.project.paths import Project
+from pom.jobs.ledger import MOST_TRIES, Ledger
+from pom.jobs.pool import Message, Pool, Slot
+from pom.jobs.worker import Identity, Listeners, Worker
+from pom.networks.devices import Devices
+from pom.progress import Progress
 from pom.words import counted
-from pom.workflow.freshness import count_older
+from pom.workflow.freshness import count_older, modified
+from pom.workflow.segmentation import Segmentation
+from pom.workflow.worker_process import Order, interrupt, run_worker
 
 log = logging.getLogger(__name__)
 
-LARGEST_DIFFERENCE = 0.1
-"""Of pixel sizes, as a share, before a person should hear of it."""
+
+@dataclass(frozen=True)
+class Redo:
+    """Which outputs are made again though they are there."""
+
+    before: float | None = None
+    """Those that were written before this moment, in seconds since 1970."""
+    outdated: bool = False
+    """Those that an older network made than the one that is there now."""
+
+    @classmethod
+    def everything(cls) -> "Redo":
+        """All that is there now."""
+        return cls(before=time.time())
 
 
-def load_predictor(project: Project, folder: Path, made_by: str, devices: Devices, n_orientations: int) -> Predictor:
-    """The network in a folder, ready to predict.
+NOTHING = Redo()
+
+
+@dataclass
+class ProcessReport:
+    """What became of the tomograms, by whichever worker."""
+
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """Their outputs were there."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Name to reason."""
+
+
+def slots_for(devices: Devices, workers: int | None) -> list[Slot]:
+    """One worker per GPU; without a GPU one with all threads, or ``workers`` that divide them.
 
     Raises:
-        PomError: there is none.
+        PomError: ``workers`` was given though GPUs are used.
     """
-    weights, card = load_network(folder, made_by)
-    bf16 = use_bf16(devices, project.configuration.precision)
-    return Predictor(weights, card, devices.first, bf16=bf16, n_orientations=n_orientations)
+    if devices.gpus:
+        if workers is not None:
+            raise PomError("--workers divides the CPU, but GPUs are used here: leave it out, or give -gpus -1 too.")
+        return [Slot(number, gpu) for number, gpu in enumerate(devices.gpus)]
+    if workers is None:
+        return [Slot(0)]
+    # What this process may use, which on a shared server or in a SLURM job is less than what is there.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [Slot(number, threads=max(1, cores // workers)) for number in range(workers)]
 
 
 def process_tomograms(
-    project: Project,
-    names: Sequence[str],
-    predictor: Predictor,
-    outputs_of: Callable[[str], Mapping[int, Path]],
-    *,
-    network: Path,
-    test: bool,
-    overwrite: bool,
+    segmentation: Segmentation, devices: Devices, slots: Sequence[Slot] | None = None, redo: Redo = NOTHING
 ) -> ProcessReport:
-    """Applies a network to tomograms.
+    """Segments the tomograms that have no outputs yet, together with whoever else does at the same time.
 
     Args:
-        project: whose configuration says how to write.
-        names: of the tomograms.
-        predictor: the network.
-        outputs_of: where a tomogram's outputs go, by the network's output index.
-        network: its folder; outputs that are older than its card are mentioned.
-        test: whether the tomograms are those of the test folder.
-        overwrite: whether outputs that are there are made again.
+        segmentation: which network, and which tomograms.
+        devices: where to work in this process; the first GPU is used.
+        slots: worker processes to start instead.
+        redo: which tomograms to do again.
+
+    Raises:
+        PomError: no network, no tomograms, or something that stops every worker, such as a full disk.
     """
+    ledger = segmentation.ledger
     report = ProcessReport()
-    jobs = []
-    n_older = 0
-    for name in names:
-        outputs = dict(outputs_of(name))
-        if not overwrite and all(path.exists() and not is_placeholder(path) for path in outputs.values()):
-            report.skipped.append(name)
-            n_older += count_older(outputs.values(), network)
-            continue
-        files = project.input_files(name, test=test, channels=predictor.card.preprocessing.channels)
-        read = partial(_read, files, predictor.card, project.configuration.apix)
-        jobs.append(Job(name, read, outputs))
-    if n_older:
-        were = counted(n_older, "output is", "outputs are")
-        log.warning("%s older than the network; --overwrite makes them again.", were)
-    process(jobs, predictor, project.configuration.output_dtype, report)
+    _forget_mended(segmentation, ledger)
+    waiting = dict(_waiting(segmentation, ledger, redo, report))
+    n_failed = len(ledger.failures().keys() & waiting.keys())
+    with Progress(segmentation.step.capitalize(), len(waiting) + len(report.skipped)) as progress:
+        progress.show(len(report.skipped))
+        if len(waiting) > n_failed:
+            if slots is None:
+                _work_here(segmentation, ledger, devices, waiting, progress)
+            else:
+                _work_in_processes(segmentation, ledger, slots, waiting, progress)
+    failures = ledger.failures()
+    for name, before in waiting.items():
+        if ledger.finished_at(name) != before:
+            report.done.append(name)
+        elif len(tries := failures.get(name, ())) >= MOST_TRIES:
+            report.failed[name] = tries[-1].reason
     return report
 
 
-def _read(files: Mapping[str, Path], card: ModelCard, apix: float) -> NetworkInput:
-    """The network's input; warns where its pixels are of another size than those that the network knows."""
-    network_input = read_network_input(files, card.preprocessing, apix)
-    pixel_size = network_input.voxel_size[2] / card.preprocessing.binning[2]
-    if abs(pixel_size / card.pixel_size - 1.0) > LARGEST_DIFFERENCE:
-        log.warning(
-            "%s has pixels of %.4g Angstrom, but the network was trained at %.4g: what it finds may be wrong.",
-            next(iter(files.values())), pixel_size, card.pixel_size,
-        )  # fmt: skip
-    return network_input
+def _waiting(
+    segmentation: Segmentation, ledger: Ledger, redo: Redo, report: ProcessReport
+) -> Iterator[tuple[str, float | None]]:
+    """The tomograms to do, each with when its record was written, if there is one; the others go to the report."""
+    names = segmentation.names()
+    records = {record.tomogram: record for record in ledger.records()}
+    there = _listed(segmentation)
+    n_older = 0
+    for name in names:
+        outputs, record = segmentation.outputs(name).values(), records.get(name)
+        whole = all(path.name in there for path in outputs)
+        if record is None:
+            whole = whole and not any(is_placeholder(path) for path in outputs)
+            older = bool(count_older(outputs, segmentation.network))
+        else:
+            older = record.network != segmentation.card.weights_sha256
+        if not whole or (redo.outdated and older) or _any_before(outputs, redo.before):
+            yield name, ledger.finished_at(name)
+        else:
+            report.skipped.append(name)
+            n_older += older
+    if n_older:
+        were = counted(n_older, "tomogram was", "tomograms were")
+        log.warning("%s segmented by an older network; --outdated makes such outputs again.", were)
 
 
-def require_names(names: Sequence[str], folder: Path) -> Sequence[str]:
-    """The names, of which there must be one.
+def _any_before(outputs: Iterable[Path], moment: float | None) -> bool:
+    return moment is not None and any((modified(path) or 0.0) < moment for path in outputs)
 
-    Raises:
-        PomError: there is none.
-    """
-    if not names:
-        raise PomError(f"There are no tomograms (.mrc) in {folder}; put some there.")
-    return names
+
+def _listed(segmentation: Segmentation) -> set[str]:
+    """The names of the files in the folder of the outputs, by one listing."""
+    project = segmentation.project
+    folder = project.test_dir if segmentation.test else project.output_dir
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries}
+    except FileNotFoundError:
+        return set()
+
+
+def _forget_mended(segmentation: Segmentation, ledger: Ledger) -> None:
+    """Lets tomograms be tried again whose files were changed since they failed."""
+    for name, tries in ledger.failures().items():
+        last = tries[-1].started
+        changes = (_changed(path) for path in segmentation.inputs(name).values())
+        if any(change is not None and change > last for change in changes):
+            ledger.forget(name)
+
+
+def _changed(path: Path) -> float | None:
+    """When a file was written, or came to lie where it is, in seconds since 1970."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return max(found.st_mtime, found.st_ctime)
+
+
+def _work_here(
+    segmentation: Segmentation,
+    ledger: Ledger,
+    devices: Devices,
+    waiting: Mapping[str, float | None],
+    progress: Progress,
+) -> None:
+    from pom.workflow.segment_tomogram import SegmentTomogram
+
+    listeners = Listeners(done=lambda _: progress.advance(), failed=_warn_of_failure)
+    step = SegmentTomogram(segmentation, devices)
+    claims = segmentation.claims
+    try:
+        Worker(step, waiting, claims, ledger, Identity(devices.first), listeners).work()
+    finally:
+        claims.close()
+
+
+def _work_in_processes(
+    segmentation: Segmentation,
+    ledger: Ledger,
+    slots: Sequence[Slot],
+    waiting: Mapping[str, float | None],
+    progress: Progress,
+) -> None:
+    def hear(message: Message) -> None:
+        if message.kind == "done":
+            progress.advance()
+        elif message.kind == "failed":
+            _warn_of_failure(message.tomogram, message.text)
+        else:
+            log.warning("%s", message.text)
+
+    claims = segmentation.claims
+    # A batch system ends a job by SIGTERM; the workers are to let go of what they have then too.
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        Pool(run_worker, Order(segmentation, waiting), slots, claims, ledger, hear).work()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        claims.close()
+
+
+def _warn_of_failure(name: str, reason: str) -> None:
+    log.warning("%s failed: %s", name, reason)

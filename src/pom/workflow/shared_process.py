@@ -1,32 +1,26 @@
 """Step 5: the joint network over all tomograms."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
-from pom.inference.process import ProcessReport
+from pom.jobs.pool import Slot
 from pom.networks.devices import Devices
-from pom.project.names import EMPTY
 from pom.project.paths import Project
-from pom.workflow.process_tomograms import load_predictor, process_tomograms, require_names
+from pom.workflow.process_tomograms import NOTHING, ProcessReport, Redo, process_tomograms
+from pom.workflow.segmentation import Segmentation
 
 
-def shared_process(project: Project, devices: Devices, overwrite: bool) -> ProcessReport:
+def shared_process(
+    project: Project, devices: Devices, slots: Sequence[Slot] | None = None, redo: Redo = NOTHING
+) -> ProcessReport:
     """Segments every ontology, and Unknown, in every tomogram.
 
     Args:
         project: with a trained joint network.
-        devices: where; the first GPU is used.
-        overwrite: make outputs again that are there.
+        devices: where to work in this process; the first GPU is used.
+        slots: worker processes to start instead.
+        redo: which outputs that are there are made again.
 
     Raises:
-        PomError: no network, or no tomograms.
+        PomError: no network, no tomograms, or something that stops every worker.
     """
-    names = require_names(project.tomogram_names(), project.tomogram_dir)
-    n_orientations = project.configuration.shared_model_runs_per_volume
-    network = project.joint_network
-    predictor = load_predictor(project, network, "pom shared train", devices, n_orientations)
-
-    def outputs_of(name: str) -> dict[int, Path]:
-        outputs = enumerate(predictor.card.outputs)
-        return {index: project.output(name, ontology) for index, ontology in outputs if ontology != EMPTY}
-
-    return process_tomograms(project, names, predictor, outputs_of, network=network, test=False, overwrite=overwrite)
+    return process_tomograms(Segmentation.joint(project), devices, slots, redo)

@@ -1,5 +1,3 @@
-import logging
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from numpy.typing import NDArray
 from pom.errors import PomError
 from pom.inference import predictor as predictor_module
 from pom.inference.predictor import Predictor
-from pom.inference.process import Job, OutputType, ProcessReport, process, quantise
+from pom.inference.segment import OutputType, quantise, segment
 from pom.io.channels import NetworkInput
 from pom.io.mrc import read_header
 
@@ -33,15 +31,12 @@ def network_input(seed: int = 0) -> NetworkInput:
     return NetworkInput(data, (10, 38, 44), (62.72, 31.36, 31.0), (1.0, -2.0, 3.5))
 
 
-def job(folder: Path, name: str, read: Callable[[], NetworkInput] = network_input) -> Job:
-    outputs = {0: folder / f"{name}__Disc.mrc", 2: folder / f"{name}__Unknown.mrc"}
-    return Job(name, read, outputs)
+def outputs(folder: Path) -> dict[int, Path]:
+    return {0: folder / "TS_1__Disc.mrc", 2: folder / "TS_1__Unknown.mrc"}
 
 
-def run(jobs: list[Job], predictor: Predictor, output_type: OutputType = "int8") -> ProcessReport:
-    report = ProcessReport()
-    process(jobs, predictor, output_type, report)
-    return report
+def run(folder: Path, predictor: Predictor, output_type: OutputType = "int8") -> None:
+    segment(network_input(), predictor, outputs(folder), output_type)
 
 
 def files(folder: Path) -> list[str]:
@@ -52,8 +47,7 @@ def files(folder: Path) -> list[str]:
 def test_outputs_are_the_probabilities(
     tmp_path: Path, predictor: Predictor, output_type: OutputType, scale: int, mode: int
 ) -> None:
-    report = run([job(tmp_path / "new", "TS_1")], predictor, output_type)
-    assert (report.done, report.skipped, report.failed) == (["TS_1"], [], {})
+    run(tmp_path / "new", predictor, output_type)
     assert files(tmp_path / "new") == ["TS_1__Disc.mrc", "TS_1__Unknown.mrc"]
     expected = np.concatenate(list(predictor.predict(network_input().data.swapaxes(0, 1))))
     for index, output in ((0, "Disc"), (2, "Unknown")):
@@ -77,35 +71,27 @@ def test_quantised_values() -> None:
     assert [str(quantise(values, name).dtype) for name in types] == list(types)
 
 
-def test_a_failed_tomogram_stops_no_other(
-    tmp_path: Path, predictor: Predictor, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail() -> NetworkInput:
-        raise PomError("TS_2.mrc is cut short: copy it again.")
-
-    jobs = [job(tmp_path, "TS_1"), job(tmp_path, "TS_2", fail), job(tmp_path, "TS_3"), job(tmp_path, "TS_4", fail)]
-    with caplog.at_level(logging.WARNING):
-        report = run(jobs, predictor)
-    assert report.done == ["TS_1", "TS_3"]
-    assert report.failed == dict.fromkeys(["TS_2", "TS_4"], "TS_2.mrc is cut short: copy it again.")
-    assert caplog.messages[0] == "TS_2 failed: TS_2.mrc is cut short: copy it again."
-    assert files(tmp_path) == [f"{name}__{output}.mrc" for name in ("TS_1", "TS_3") for output in ("Disc", "Unknown")]
-
-
 @pytest.mark.parametrize("output", ["Disc", "Unknown"])
-def test_an_output_that_cannot_be_written_fails_its_tomogram(tmp_path: Path, predictor: Predictor, output: str) -> None:
-    """A folder is in the way of one output; no part of a file is left, and the next tomogram is done."""
+def test_a_folder_in_the_way_of_an_output(tmp_path: Path, predictor: Predictor, output: str) -> None:
+    """No part of a file is left."""
     (tmp_path / f"TS_1__{output}.mrc").mkdir()
-    report = run([job(tmp_path, "TS_1"), job(tmp_path, "TS_2")], predictor)
-    assert report.done == ["TS_2"]
-    assert list(report.failed) == ["TS_1"]
-    assert report.failed["TS_1"].startswith(f"{tmp_path}/TS_1__{output}.mrc cannot be written")
+    with pytest.raises(PomError, match=rf"TS_1__{output}\.mrc cannot be written"):
+        run(tmp_path, predictor)
     left = set(files(tmp_path)) - {f"TS_1__{output}.mrc"}
-    assert left >= {"TS_2__Disc.mrc", "TS_2__Unknown.mrc"}
     assert all(read_header(tmp_path / name).shape == SHAPE for name in left)
-    (tmp_path / f"TS_1__{output}.mrc").rmdir()
-    assert run([job(tmp_path, "TS_1")], predictor).done == ["TS_1"]
-    assert len(files(tmp_path)) == 4
+
+
+def test_nothing_appears_if_the_check_before_fails(tmp_path: Path, predictor: Predictor) -> None:
+    seen: list[list[str]] = []
+
+    def check() -> None:
+        seen.append([name for name in files(tmp_path) if not name.startswith(".")])
+        raise PomError("The claim was lost.")
+
+    with pytest.raises(PomError, match="The claim was lost"):
+        segment(network_input(), predictor, outputs(tmp_path), "int8", check)
+    assert seen == [[]]
+    assert files(tmp_path) == []
 
 
 def test_an_older_output_survives_a_failure(tmp_path: Path, predictor: Predictor) -> None:
@@ -119,10 +105,10 @@ def test_an_older_output_survives_a_failure(tmp_path: Path, predictor: Predictor
             yield from list(predictor.predict(images))[:-1]
             raise PomError("Not even one slice fits.")
 
-    run([job(tmp_path, "TS_1")], predictor)
+    run(tmp_path, predictor)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    report = run([job(tmp_path, "TS_1"), job(tmp_path, "TS_2")], Failing())
-    assert report.failed == dict.fromkeys(["TS_1", "TS_2"], "Not even one slice fits.")
+    with pytest.raises(PomError, match="Not even one slice fits"):
+        run(tmp_path, Failing())
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -138,40 +124,7 @@ def test_the_disk_filling_up_while_writing_fails_the_tomogram(
         if len(writes) == failing:
             raise PomError("The disk is full.")
 
-    monkeypatch.setattr("pom.inference.process.MrcWriter.write", write)
-    report = run([job(tmp_path, "TS_1")], predictor)
-    assert report.failed == {"TS_1": "The disk is full."}
+    monkeypatch.setattr("pom.inference.segment.MrcWriter.write", write)
+    with pytest.raises(PomError, match="The disk is full"):
+        run(tmp_path, predictor)
     assert files(tmp_path) == []
-
-
-def test_the_next_tomogram_alone_is_read_ahead(tmp_path: Path, predictor: Predictor) -> None:
-    """While one is computed the next is read, but no more, so that memory holds two at most."""
-    names = ["TS_1", "TS_2", "TS_3", "TS_4"]
-    has_read = {name: threading.Event() for name in names}
-    started: list[str] = []
-
-    def reader(name: str) -> Callable[[], NetworkInput]:
-        def read() -> NetworkInput:
-            started.append(name)
-            has_read[name].set()
-            return network_input()
-
-        return read
-
-    class Watched(Predictor):
-        def __init__(self) -> None:
-            self.n_computed = 0
-
-        def predict(self, images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-            if self.n_computed + 1 < len(names):
-                assert has_read[names[self.n_computed + 1]].wait(SECONDS)
-            assert started == names[: self.n_computed + 2]
-            self.n_computed += 1
-            return predictor.predict(images)
-
-    assert run([job(tmp_path, name, reader(name)) for name in names], Watched()).done == names
-    assert started == names
-
-
-def test_no_jobs(predictor: Predictor) -> None:
-    assert run([], predictor) == ProcessReport()

@@ -1,0 +1,101 @@
+"""What a worker does to one tomogram: read it, segment it, write down where the outputs come from."""
+
+import hashlib
+import logging
+import socket
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+import pom
+from pom.inference.predictor import Predictor
+from pom.inference.segment import segment
+from pom.io.channels import NetworkInput, read_network_input
+from pom.io.checkpoints import load_network
+from pom.jobs.ledger import InputFile, Record
+from pom.networks.devices import Devices, use_bf16
+from pom.workflow.segmentation import Segmentation
+
+log = logging.getLogger(__name__)
+
+LARGEST_DIFFERENCE = 0.1
+"""Of pixel sizes, as a share, before a person should hear of it."""
+
+
+class SegmentTomogram:
+    """A worker's ``pom.jobs.worker.Step``.
+
+    Args:
+        segmentation: which network, and which tomograms.
+        devices: where; the first GPU is used.
+    """
+
+    def __init__(self, segmentation: Segmentation, devices: Devices) -> None:
+        self._segmentation = segmentation
+        self._devices = devices
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        configuration = self._segmentation.project.configuration
+        weights, card = load_network(self._segmentation.network, self._segmentation.made_by)
+        bf16 = use_bf16(self._devices, configuration.precision)
+        n_orientations = configuration.shared_model_runs_per_volume
+        return Predictor(weights, card, self._devices.first, bf16=bf16, n_orientations=n_orientations)
+
+    def prepare(self) -> None:
+        """Loads the network.
+
+        Raises:
+            PomError: there is none, or it is damaged.
+        """
+        _ = self._predictor
+
+    def read(self, name: str) -> NetworkInput:
+        """The network's input; warns where its pixels are of another size than those that the network knows."""
+        card = self._segmentation.card
+        files = self._segmentation.inputs(name)
+        network_input = read_network_input(files, card.preprocessing, self._segmentation.project.configuration.apix)
+        pixel_size = network_input.voxel_size[2] / card.preprocessing.binning[2]
+        if abs(pixel_size / card.pixel_size - 1.0) > LARGEST_DIFFERENCE:
+            log.warning(
+                "%s has pixels of %.4g Angstrom, but the network was trained at %.4g: what it finds may be wrong.",
+                next(iter(files.values())), pixel_size, card.pixel_size,
+            )  # fmt: skip
+        return network_input
+
+    def do(self, name: str, inputs: NetworkInput, check: Callable[[], None]) -> None:
+        """Segments a tomogram, and writes its record once all outputs are there."""
+        started = time.time()
+        outputs = self._segmentation.outputs(name)
+        # As they were read: a file that is replaced meanwhile would otherwise pass for the one that was segmented.
+        files = {channel: _state(path) for channel, path in self._segmentation.inputs(name).items()}
+        configuration = self._segmentation.project.configuration
+        segment(inputs, self._predictor, outputs, configuration.output_dtype, check)
+        record = Record(
+            tomogram=name,
+            step=self._segmentation.step,
+            network=self._predictor.card.weights_sha256,
+            configuration=hashlib.sha256(configuration.model_dump_json().encode()).hexdigest(),
+            inputs=files,
+            version=pom.__version__,
+            host=socket.gethostname(),
+            device=self._devices.first,
+            started=started,
+            seconds=round(time.time() - started, 3),
+            outputs=tuple(path.name for path in outputs.values()),
+        )
+        self._segmentation.ledger.write_record(record)
+
+    def is_beyond_repair(self, error: Exception) -> bool:
+        """Whether the GPU has failed: CUDA refuses all that comes after such an error in the same process."""
+        if isinstance(error, torch.OutOfMemoryError):
+            return False
+        return bool(self._devices.gpus) and any(name in str(error) for name in ("CUDA", "cuBLAS", "cuDNN"))
+
+
+def _state(path: Path) -> InputFile:
+    found = path.stat()
+    return InputFile(file=str(path), bytes=found.st_size, modified=found.st_mtime)

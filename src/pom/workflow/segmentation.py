@@ -1,0 +1,80 @@
+"""Which network goes over which tomograms, and where its outputs are; what every worker is given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pom.errors import PomError
+from pom.io.checkpoints import ModelCard, require_card
+from pom.jobs.claims import Claims
+from pom.jobs.ledger import Ledger
+from pom.project.names import EMPTY
+from pom.project.paths import SHARED_STEP, Project
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A step that segments tomograms. Use ``joint`` and ``single`` to make one."""
+
+    project: Project
+    step: str
+    network: Path
+    """The folder of the network."""
+    made_by: str
+    """The command that trains the network."""
+    test: bool
+    """Whether the tomograms are those of the test folder."""
+
+    @classmethod
+    def joint(cls, project: Project) -> "Segmentation":
+        """The joint network over all tomograms."""
+        return cls(project, SHARED_STEP, project.joint_network, "pom shared train", test=False)
+
+    @classmethod
+    def single(cls, project: Project, ontology: str, *, test: bool) -> "Segmentation":
+        """A single network over all tomograms, or over those of the test folder."""
+        made_by = f'pom single train -o "{ontology}"'
+        step = project.single_step(ontology, test=test)
+        return cls(project, step, project.single_network(ontology), made_by, test)
+
+    @cached_property
+    def card(self) -> ModelCard:
+        """The card of the network.
+
+        Raises:
+            PomError: there is no network.
+        """
+        return require_card(self.network, self.made_by)
+
+    @property
+    def claims(self) -> Claims:
+        """The claims of the step, anew for this process."""
+        return Claims(self.project.jobs(self.step) / "claims")
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of the step."""
+        return Ledger(self.project.jobs(self.step), self.project.records(self.step))
+
+    def names(self) -> list[str]:
+        """The tomograms, sorted.
+
+        Raises:
+            PomError: there are none.
+        """
+        folder = self.project.test_dir if self.test else self.project.tomogram_dir
+        names = self.project.test_names() if self.test else self.project.tomogram_names()
+        if not names:
+            raise PomError(f"There are no tomograms (.mrc) in {folder}; put some there.")
+        return names
+
+    def outputs(self, name: str) -> dict[int, Path]:
+        """Where the outputs of a tomogram go, by the network's output index."""
+        output = self.project.test_output if self.test else self.project.output
+        named = enumerate(self.card.outputs)
+        return {index: output(name, ontology) for index, ontology in named if ontology != EMPTY}
+
+    def inputs(self, name: str) -> Mapping[str, Path]:
+        """The files that the network needs of a tomogram, by channel, existing or not."""
+        return self.project.input_files(name, test=self.test, channels=self.card.preprocessing.channels)
