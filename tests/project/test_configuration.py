@@ -56,6 +56,18 @@ NEW_DEFAULTS = {
     "precision": "auto",
     "validation_share": 0.2,
     "learning_rate": None,
+    "slurm": {
+        "partition": None,
+        "account": None,
+        "gpus_per_node": None,
+        "cpus_per_task": None,
+        "mem": None,
+        "time": None,
+        "array_size": 8,
+        "nodes": 1,
+        "extra": [],
+        "setup": [],
+    },
 }
 
 

@@ -73,6 +73,8 @@ def report_processing(report: "ProcessReport") -> None:
     skipped = f", {len(report.skipped)} skipped because their outputs are there" if report.skipped else ""
     failed = f", {len(report.failed)} failed" if report.failed else ""
     show(f"{counted(len(report.done), 'tomogram')} segmented{skipped}{failed}.")
+    if report.failed:
+        show("What failed is tried again once its files have changed, or after 'pom retry'.")
     _report_failed("Failed", report.failed)
 
 

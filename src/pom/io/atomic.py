@@ -29,12 +29,16 @@ _swept: set[Path] = set()
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     """Yields a temporary path in the folder of ``path``; what is written there becomes ``path`` at the end.
 
     The temporary name starts with a dot and keeps the suffix of ``path`` (some writers go by it). Missing parent
     folders are made. On success the file is flushed to disk and renamed over ``path``; on any exception it is
     removed, and an older ``path`` stays as it was.
+
+    Args:
+        path: the file.
+        lasting: whether it must be there after a power failure too; waiting for the disk takes a while.
 
     Raises:
         PomError: the file cannot be written (full disk, read-only folder, ...). An OSError of the body that
@@ -46,7 +50,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         yield temporary
-        _flush_to_disk(temporary)
+        if lasting:
+            _flush_to_disk(temporary)
         temporary.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -54,27 +59,28 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and _concerns(error, path, temporary):
             raise write_error(path, error) from error
         raise
-    _flush_folder(path.parent)
+    if lasting:
+        _flush_folder(path.parent)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes ``text`` (UTF-8, line ends as they are) to ``path``, whole or not at all.
+def write_text(path: Path, text: str, *, lasting: bool = True) -> None:
+    """Writes ``text`` (UTF-8, line ends as they are) to ``path``, whole or not at all; see ``atomic_path``.
 
     Raises:
         PomError: the file cannot be written.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, lasting=lasting) as temporary:
         temporary.write_bytes(text.encode())
 
 
-def write_json(path: Path, obj: object) -> None:
-    """Writes ``obj`` as indented JSON to ``path``, whole or not at all.
+def write_json(path: Path, obj: object, *, lasting: bool = True) -> None:
+    """Writes ``obj`` as indented JSON to ``path``, whole or not at all; see ``atomic_path``.
 
     Raises:
         PomError: the file cannot be written.
         TypeError: ``obj`` holds something that JSON has no form for.
     """
-    write_text(path, json.dumps(obj, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(obj, indent=2, ensure_ascii=False) + "\n", lasting=lasting)
 
 
 def write_error(path: Path, error: OSError) -> PomError:

@@ -211,7 +211,8 @@ class Ledger:
 
     def note(self, worker: WorkerNote) -> None:
         """Writes what a worker is at, in place of its last note."""
-        _write(self._worker(worker.host, worker.pid), worker)
+        # Nobody needs it after a power failure, and it is written before every tomogram.
+        _write(self._worker(worker.host, worker.pid), worker, lasting=False)
 
     def drop(self, host: str, pid: int) -> None:
         """Removes the note of a worker, if there is one."""
@@ -226,8 +227,8 @@ class Ledger:
         return self._workers / f"{host}-{pid}{ENDING}"
 
 
-def _write(path: Path, entry: Entry) -> None:
-    write_json(path, entry.model_dump(mode="json"))
+def _write(path: Path, entry: Entry, *, lasting: bool = True) -> None:
+    write_json(path, entry.model_dump(mode="json"), lasting=lasting)
 
 
 def _read(kind: type[AnyEntry], path: Path) -> AnyEntry | None:

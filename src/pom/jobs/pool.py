@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import FrameType
 from typing import Any, Literal
 
 from pom.errors import PomError
@@ -192,25 +191,6 @@ class Pool:
             assert process.pid is not None
             self._claims.free(process.pid)
             self._ledger.drop(socket.gethostname(), process.pid)
-
-
-def interrupt_once() -> None:
-    """In a worker's process: Ctrl-C or SIGTERM interrupts it, and what comes after that is ignored.
-
-    In a terminal Ctrl-C reaches the workers and their pool, which then tells them once more; SLURM may do likewise.
-    A second KeyboardInterrupt in the middle of letting go would leave claims behind, or locks that are waited for.
-    """
-    interrupted = False
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        # Not SIG_IGN from the first one on: where both signals came at once, Python would lose the exception.
-        nonlocal interrupted
-        if not interrupted:
-            interrupted = True
-            raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
 
 
 def _meaning(exit_code: int | None) -> str:

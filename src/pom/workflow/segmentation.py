@@ -9,7 +9,7 @@ from pom.errors import PomError
 from pom.io.checkpoints import ModelCard, require_card
 from pom.jobs.claims import Claims
 from pom.jobs.ledger import Ledger
-from pom.project.names import EMPTY
+from pom.project.names import EMPTY, segmentation_file, without_empty
 from pom.project.paths import SHARED_STEP, Project
 
 
@@ -74,6 +74,11 @@ class Segmentation:
         output = self.project.test_output if self.test else self.project.output
         named = enumerate(self.card.outputs)
         return {index: output(name, ontology) for index, ontology in named if ontology != EMPTY}
+
+    @cached_property
+    def endings(self) -> tuple[str, ...]:
+        """What the names of a tomogram's outputs have after its own name."""
+        return tuple(segmentation_file("", ontology) for ontology in without_empty(self.card.outputs))
 
     def inputs(self, name: str) -> Mapping[str, Path]:
         """The files that the network needs of a tomogram, by channel, existing or not."""

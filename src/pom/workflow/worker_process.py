@@ -1,19 +1,20 @@
 """What a worker process does, from its start to its end."""
 
+import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import FrameType
 
 from pom.errors import PomError
 from pom.jobs.pool import Message, Slot
+from pom.jobs.signals import interrupt_once
 from pom.jobs.worker import Identity, Listeners, Worker, WorkerBroken, from_own_place
 from pom.networks.devices import Devices
 from pom.workflow.segmentation import Segmentation
@@ -30,30 +31,45 @@ class Order:
     """The tomograms, each with when its record was written before the command began, if there was one."""
 
 
-class _ToStarter(logging.Handler):
-    """Sends warnings to the process that started this one, whose terminal a person sees."""
+class _Telling:
+    """Tells the process that started this one; the thread that reads ahead tells too."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(logging.WARNING)
         self._connection = connection
+        self._mutex = threading.Lock()
+
+    def __call__(self, message: Message) -> None:
+        with self._mutex:
+            self._connection.send(message)
+
+
+class _WarningsToStarter(logging.Handler):
+    """Sends warnings to the process that started this one, whose terminal a person sees."""
+
+    def __init__(self, tell: _Telling) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._connection.send(Message("warning", text=record.getMessage()))
+        # Where the starter is gone, the log file has the warning all the same.
+        with contextlib.suppress(OSError):
+            self._tell(Message("warning", text=record.getMessage()))
 
 
 def run_worker(slot: Slot, connection: Connection, order: Order) -> None:
     """Works until nothing is left to do; the process ends here, whatever its threads are still at."""
-    signal.signal(signal.SIGTERM, interrupt)
+    interrupt_once()
+    tell = _Telling(connection)
     status = EXIT_BROKEN
     try:
         path = _log_to_file(order.segmentation)
-        _log_warnings_to(connection)
-        _work(slot, connection, order, str(path))
+        logging.getLogger("pom").addHandler(_WarningsToStarter(tell))
+        _work(slot, tell, order, str(path))
         status = 0
     except KeyboardInterrupt:
         status = 0
     except PomError as error:
-        connection.send(Message("stopped", text=str(error)))
+        tell(Message("stopped", text=str(error)))
         status = 0
     except WorkerBroken:
         pass
@@ -65,7 +81,7 @@ def run_worker(slot: Slot, connection: Connection, order: Order) -> None:
         os._exit(status)
 
 
-def _work(slot: Slot, connection: Connection, order: Order, log_file: str) -> None:
+def _work(slot: Slot, tell: _Telling, order: Order, log_file: str) -> None:
     import torch
 
     from pom.workflow.segment_tomogram import SegmentTomogram
@@ -76,8 +92,8 @@ def _work(slot: Slot, connection: Connection, order: Order, log_file: str) -> No
     devices = Devices() if slot.gpu is None else Devices((slot.gpu,))
     names = from_own_place(list(order.waiting), f"{socket.gethostname()} {os.getpid()}")
     listeners = Listeners(
-        done=lambda name: connection.send(Message("done", name)),
-        failed=lambda name, reason: connection.send(Message("failed", name, reason)),
+        done=lambda name: tell(Message("done", name)),
+        failed=lambda name, reason: tell(Message("failed", name, reason)),
     )
     claims = segmentation.claims
     try:
@@ -88,11 +104,6 @@ def _work(slot: Slot, connection: Connection, order: Order, log_file: str) -> No
         ).work()  # fmt: skip
     finally:
         claims.close()
-
-
-def interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """A handler by which a signal does what Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 def _log_to_file(segmentation: Segmentation) -> Path:
@@ -110,7 +121,3 @@ def _log_to_file(segmentation: Segmentation) -> Path:
     package.addHandler(handler)
     package.setLevel(logging.DEBUG)
     return path
-
-
-def _log_warnings_to(connection: Connection) -> None:
-    logging.getLogger("pom").addHandler(_ToStarter(connection))
