@@ -55,8 +55,10 @@ class Progress:
         self.show(self._done + 1)
 
     def show(self, done: int) -> None:
-        """So many are done in all."""
-        if done == self._done:
+        """So many are done in all; fewer than were shown before are no news."""
+        # What is counted by several who do not wait for each other can be counted twice for a moment.
+        done = min(done, self._total)
+        if done <= self._done:
             return
         self._done = done
         if self._bar is not None:

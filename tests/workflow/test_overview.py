@@ -212,8 +212,8 @@ def test_nothing_is_outdated_where_each_step_follows_the_one_before(finished: Pr
 def test_what_is_older_than_what_it_was_made_from_is_made_again(finished: Project) -> None:
     """From the last step to the first: each time the earliest step that is needed comes next."""
     touch(finished.output("TS_1", "Unknown"), seconds_from_now=-2.5 * HOUR)
-    older = "1 tomogram was segmented by an older network: pom shared process --overwrite."
-    assert told(overview(finished)) == ("pom shared process --overwrite", (older,))
+    older = "1 tomogram was segmented by an older network: pom shared process --outdated."
+    assert told(overview(finished)) == ("pom shared process --outdated", (older,))
     touch(finished.joint_dataset, seconds_from_now=-1.5 * HOUR)
     labels = "The joint labels have been made again since the joint network was trained."
     assert told(overview(finished)) == ("pom shared train", (labels, older))
@@ -234,7 +234,7 @@ def test_after_another_training_all_outputs_are_old(finished: Project) -> None:
     touch(finished.tomogram("TS_2"))
     state = overview(finished)
     assert state.outdated.outputs == 2
-    assert state.notes == ("2 tomograms were segmented by an older network: pom shared process --overwrite.",)
+    assert state.notes == ("2 tomograms were segmented by an older network: pom shared process --outdated.",)
     # What is missing is no reason to do the others again first.
     assert state.next_command == "pom shared process"
 

@@ -19,8 +19,9 @@ from pom.errors import PomError
 from pom.io.checkpoints import CARD_FILE, WEIGHTS_FILE, read_card, save_network
 from pom.jobs.ledger import Ledger, Try
 from pom.networks.devices import Devices
+from pom.progress import Progress
 from pom.project.paths import Project
-from pom.workflow.process_tomograms import Redo
+from pom.workflow.process_tomograms import Redo, _Others
 from pom.workflow.shared_process import shared_process
 from pom.workflow.single_process import single_process
 
@@ -188,6 +189,19 @@ def test_a_failed_tomogram_is_left_alone_until_its_files_change(project: Project
     report = shared_process(project, CPU)
     assert (report.done, report.failed) == (["TS_2"], {})
     assert ledger.failures() == {}
+
+
+def test_what_others_do_counts_as_progress(
+    project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "pom.progress")
+    monkeypatch.setattr("pom.workflow.process_tomograms.SECONDS_BETWEEN_COUNTS", -1.0)
+    monkeypatch.setattr("pom.progress.SECONDS_BETWEEN_LINES", -1.0)
+    shared_process(project, CPU)
+    ledger = Ledger(project.jobs("shared"), project.records("shared"))
+    with Progress("All", 10) as progress:
+        _Others(ledger, {"TS_1": None, "TS_2": None, "TS_3": 5.0, "TS_4": None}, 4, progress).count()
+    assert caplog.messages[-1] == "All: 6 of 10"
 
 
 def test_a_tomogram_that_failed_once_is_tried_again(project: Project) -> None:

@@ -1,12 +1,13 @@
 """What in a project is older than what it was made from, by the files' times. Nothing is written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pom.io.checkpoints import CARD_FILE, ModelCard
+from pom.jobs.ledger import Record
 from pom.project.names import UNKNOWN
 from pom.project.paths import Project
 from pom.words import counted
@@ -49,12 +50,16 @@ class Outdated:
             notes.append("The joint labels have been made again since the joint network was trained.")
         if self.outputs:
             were = counted(self.outputs, "tomogram was", "tomograms were")
-            notes.append(f"{were} segmented by an older network: pom shared process --overwrite.")
+            notes.append(f"{were} segmented by an older network: pom shared process --outdated.")
         return notes
 
 
 def find_outdated(
-    project: Project, annotated_names: Sequence[str], joint: ModelCard | None, segmented: Iterable[float]
+    project: Project,
+    annotated_names: Sequence[str],
+    joint: ModelCard | None,
+    segmented: Mapping[str, float],
+    records: Mapping[str, Record],
 ) -> Outdated:
     """Compares the times of a project's files along the way from annotations to outputs; a missing one is not old.
 
@@ -63,6 +68,7 @@ def find_outdated(
         annotated_names: of the tomograms with an annotation file.
         joint: the card of the joint network, if there is one.
         segmented: when each segmented tomogram was, as a file's time.
+        records: of the tomograms that have one; it says which network made the outputs, whatever the times are.
     """
     sampled = {ontology: modified(project.single_dataset(ontology)) for ontology in project.ontologies}
     trained = {ontology: modified(project.single_network(ontology) / CARD_FILE) for ontology in project.ontologies}
@@ -76,7 +82,12 @@ def find_outdated(
         labels=labels_misfit or _any_newer(trained.values(), labelled),
         joint=misfit or _any_newer([labelled], joint_trained),
         joint_outputs=joint.outputs if misfit and joint is not None else (),
-        outputs=sum(joint_trained is not None and time < joint_trained for time in segmented),
+        outputs=sum(
+            joint is not None and records[name].network != joint.weights_sha256
+            if name in records
+            else joint_trained is not None and time < joint_trained
+            for name, time in segmented.items()
+        ),
     )
 
 

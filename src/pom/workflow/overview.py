@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pom.io.checkpoints import ModelCard
 from pom.project.paths import CONFIGURATION_FILE, Project
 from pom.workflow.freshness import Outdated, find_outdated
+from pom.workflow.segmentation import Segmentation
 from pom.workflow.survey import (
     AnnotationSurvey,
     survey_annotations,
@@ -80,7 +81,8 @@ def overview(project: Project) -> Overview:
         _ontology(project, name, annotations, survey_card(project.single_network(name), notes))
         for name in project.ontologies
     ]
-    outdated = find_outdated(project, annotated_names, joint, outputs.processed.values())
+    records = {record.tomogram: record for record in Segmentation.joint(project).ledger.records()}
+    outdated = find_outdated(project, annotated_names, joint, outputs.processed, records)
     notes += outdated.notes()
     missing, lacking = survey_macromolecules(project, names)
     state = Overview(
@@ -158,5 +160,5 @@ def _next_of_processing(project: Project, state: Overview) -> str:
         channels = ", ".join(state.missing_macromolecules)
         return f"put the missing volumes of {channels} into {project.macromolecule_dir}, then pom shared process"
     if state.outdated.outputs:
-        return "pom shared process --overwrite"
+        return "pom shared process --outdated"
     return "nothing: every tomogram is segmented"

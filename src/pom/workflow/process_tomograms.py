@@ -22,6 +22,8 @@ from pom.workflow.worker_process import Order, run_worker
 
 log = logging.getLogger(__name__)
 
+SECONDS_BETWEEN_COUNTS = 10.0
+
 
 @dataclass(frozen=True)
 class Redo:
@@ -96,7 +98,8 @@ def process_tomograms(
                 if slots is None:
                     _work_here(segmentation, ledger, devices, waiting, progress)
                 else:
-                    _work_in_processes(segmentation, ledger, slots, waiting, progress)
+                    others = _Others(ledger, waiting, len(report.skipped), progress)
+                    _work_in_processes(segmentation, ledger, slots, waiting, progress, others)
     failures = ledger.failures()
     for name, before in waiting.items():
         if ledger.finished_at(name) != before:
@@ -190,6 +193,7 @@ def _work_in_processes(
     slots: Sequence[Slot],
     waiting: Mapping[str, float | None],
     progress: Progress,
+    others: "_Others",
 ) -> None:
     def hear(message: Message) -> None:
         if message.kind == "done":
@@ -201,9 +205,28 @@ def _work_in_processes(
 
     claims = segmentation.claims
     try:
-        Pool(run_worker, Order(segmentation, waiting), slots, claims, ledger, hear).work()
+        Pool(run_worker, Order(segmentation, waiting), slots, claims, ledger, hear).work(look=others.count)
     finally:
         claims.close()
+
+
+class _Others:
+    """Counts what the workers of other commands and machines have done, so that progress is that of the project."""
+
+    def __init__(self, ledger: Ledger, waiting: Mapping[str, float | None], n_skipped: int, progress: Progress) -> None:
+        self._ledger = ledger
+        # What is done again has its record already, and cannot be told from what waits by its name.
+        self._new = {name for name, before in waiting.items() if before is None}
+        self._n_skipped = n_skipped
+        self._progress = progress
+        self._counted_at = time.monotonic()
+
+    def count(self) -> None:
+        """Shows what is done by now; it lists a folder, and so does that rarely."""
+        now = time.monotonic()
+        if now - self._counted_at > SECONDS_BETWEEN_COUNTS:
+            self._counted_at = now
+            self._progress.show(self._n_skipped + len(self._new & self._ledger.recorded()))
 
 
 def _warn_of_failure(name: str, reason: str) -> None:
