@@ -1,5 +1,6 @@
 """Fixtures that several folders share: a tiny project, and networks that nobody trained."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,9 @@ from pom.io.scns import Annotation, Feature, write_scns
 from pom.networks.unet import UNet
 from pom.project.configuration import Configuration
 from pom.project.paths import Project
+
+# Started in the background of a script, a test run ignores Ctrl-C, and so would every process that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHAPE = (12, 64, 72)
 PIXEL_SIZE = 15.68
