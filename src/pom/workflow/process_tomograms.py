@@ -90,7 +90,7 @@ def process_tomograms(
     _forget_mended(segmentation, ledger)
     waiting = dict(_waiting(segmentation, ledger, redo, report))
     n_failed = sum(name in waiting and len(tries) >= MOST_TRIES for name, tries in ledger.failures().items())
-    with Progress(segmentation.step.capitalize(), len(waiting) + len(report.skipped)) as progress:
+    with Progress(segmentation.step, len(waiting) + len(report.skipped)) as progress:
         progress.show(len(report.skipped))
         if len(waiting) > n_failed:
             # A batch system ends a job by SIGTERM; then too the workers are to let go of what they have.
