@@ -61,6 +61,15 @@ def test_a_tomogram_that_fails_is_status_1(project: Project) -> None:
     assert "TS_2 failed, try 1 of 3" in Path(noted[0]["log"]).read_text()
 
 
+def test_debug_shows_where_a_tomogram_failed(project: Project) -> None:
+    path = project.tomogram("TS_2")
+    path.write_bytes(path.read_bytes()[:-1000])
+    lines = run(*SEGMENT, "--debug").stderr.splitlines()
+    begin = lines.index("Traceback of TS_2:")
+    assert lines[begin + 1] == "Traceback (most recent call last):"
+    assert any("TS_2.mrc is cut short" in line for line in lines[begin + 2 :])
+
+
 def test_two_workers_share_the_tomograms(project: Project) -> None:
     result = run(*SEGMENT, "--workers", "2")
     assert result.exit_code == 0

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,41 +52,22 @@ AllOntologies = Annotated[
     ),
 ]
 
-Gpus = Annotated[
-    str | None,
-    typer.Option(
-        "-gpus",
-        "--gpus",
-        metavar="LIST",
-        show_default=False,
-        help="GPU numbers with commas between them, such as 0,1, which train together; -1: the CPU. Without it the"
-        " configuration's GPUS counts, and without any GPU the CPU works.",
-    ),
-]
 
-FirstGpu = Annotated[
-    str | None,
-    typer.Option(
+def _gpus(use: str) -> Any:
+    """The option ``-gpus``; ``use`` says what is done with those that it names."""
+    return typer.Option(
         "-gpus",
         "--gpus",
         metavar="LIST",
         show_default=False,
-        help="GPU numbers with commas between them, of which the first is used; -1: the CPU. Without it the"
+        help=f"GPU numbers with commas between them, such as 0,1, {use}; -1: the CPU. Without it the"
         " configuration's GPUS counts, and without any GPU the CPU works.",
-    ),
-]
+    )
 
-WorkerGpus = Annotated[
-    str | None,
-    typer.Option(
-        "-gpus",
-        "--gpus",
-        metavar="LIST",
-        show_default=False,
-        help="GPU numbers with commas between them, such as 0,1, each with a worker of its own; -1: the CPU. Without it"
-        " the configuration's GPUS counts, and without any GPU the CPU works.",
-    ),
-]
+
+Gpus = Annotated[str | None, _gpus("which train together")]
+FirstGpu = Annotated[str | None, _gpus("of which the first is used")]
+WorkerGpus = Annotated[str | None, _gpus("each with a worker of its own")]
 
 Workers = Annotated[
     int | None,

@@ -178,7 +178,9 @@ def _work_here(
 ) -> None:
     from pom.workflow.segment_tomogram import SegmentTomogram
 
-    listeners = Listeners(done=lambda _: progress.advance(), failed=_warn_of_failure)
+    listeners = Listeners(
+        done=lambda _: progress.advance(), failed=lambda name, reason: _tell_of_failure(ledger, name, reason)
+    )
     step = SegmentTomogram(segmentation, devices)
     claims = segmentation.claims
     try:
@@ -199,7 +201,7 @@ def _work_in_processes(
         if message.kind == "done":
             progress.advance()
         elif message.kind == "failed":
-            _warn_of_failure(message.tomogram, message.text)
+            _tell_of_failure(ledger, message.tomogram, message.text)
         else:
             log.warning("%s", message.text)
 
@@ -229,5 +231,6 @@ class _Others:
             self._progress.show(self._n_skipped + len(self._new & self._ledger.recorded()))
 
 
-def _warn_of_failure(name: str, reason: str) -> None:
+def _tell_of_failure(ledger: Ledger, name: str, reason: str) -> None:
     log.warning("%s failed: %s", name, reason)
+    log.debug("Traceback of %s:\n%s", name, "".join(attempt.traceback for attempt in ledger.tries(name)[-1:]))
