@@ -115,6 +115,29 @@ def test_a_job_is_submitted_as_it_is_shown(folder: Path, submitted: list[tuple[o
 
 
 @pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        (["shared", "train", "-checkpoint", "."], ["shared", "train", "-checkpoint", "."]),
+        (["single", "train", "--all"], ["single", "train", "--all"]),
+        (["single", "train", "-o", "A b", "-c", "0"], ["single", "train", "-o", "A b", "-c", "0"]),
+    ],
+)
+def test_training_is_one_job_of_all_nodes(
+    folder: Path, submitted: list[tuple[object, ...]], line: list[str], command: list[str]
+) -> None:
+    assert run(*line, "--slurm", "--nodes", "2").stdout == (
+        "Submitted as job 12 on 2 nodes. Logs: jobs/slurm. How far it is: pom status\n"
+    )
+    settings = SlurmSettings(**{**CONFIGURED, "nodes": 2})
+    name = " ".join(["pom", *line[:2]])
+    assert submitted == [(settings, [*POM, *command], name, Path("jobs/slurm"), None)]
+    shown = run(*line, "--dry-run", "--nodes=2").stdout
+    assert shown == job_script(settings, [*POM, *command], name, folder / "jobs" / "slurm", None)
+    assert {"nodes=2", "ntasks-per-node=4", "gpus-per-node=4"} <= set(sbatch_options(shown))
+    assert run(*line, "--slurm").stdout.startswith("Submitted as job 12. Logs:")
+
+
+@pytest.mark.parametrize(
     ("line", "kept"),
     [
         ([], []),
@@ -168,6 +191,8 @@ def test_the_job_runs_the_line_without_the_options_of_slurm(line: list[str], kep
             ' as ["--qos=low"].',
         ),
         # What would only be found out when the job has waited its time in the queue.
+        (["single", "train", "--slurm"], "Which ontology? Give -o NAME, one of A b, Disc, or --all."),
+        (["shared", "train", "--nodes", "2"], "--nodes says what a job asks for: give --slurm too, or leave it out."),
         (["single", "process", "--slurm"], "Which ontology? Give -o NAME, one of A b, Disc."),
         (
             ["single", "process", "--dry-run", "-o", "disc"],

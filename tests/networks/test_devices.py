@@ -54,6 +54,14 @@ def test_configured_gpus_that_no_machine_has_give_the_cpu_without_fuss(caplog: p
     assert not caplog.records
 
 
+def test_a_job_uses_all_gpus_that_slurm_gave_it(gpus: pytest.MonkeyPatch) -> None:
+    gpus.setenv("SLURM_JOB_ID", "12")
+    assert choose_devices(None, "0") == Devices((0,))  # SLURM looks after no GPUs there
+    gpus.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert choose_devices(None, "0") == Devices((0, 1))
+    assert choose_devices("1", "0") == Devices((1,))
+
+
 @pytest.mark.usefixtures("no_gpus")
 def test_a_gpu_asked_for_where_there_is_none() -> None:
     with pytest.raises(PomError, match="GPU 0 was asked for but is not there: this machine has no GPU that PyTorch"):

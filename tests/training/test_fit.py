@@ -17,7 +17,7 @@ from pom.errors import PomError
 from pom.networks.devices import Devices
 from pom.networks.unet import UNet
 from pom.training.data import EpochBatches, LabelledPatches
-from pom.training.fit import Plan, Trained, fit, step_size
+from pom.training.fit import STATE, Plan, Trained, fit, forget_training, step_size
 from pom.training.objectives import single_objective
 
 WIDTHS = (8, 16)
@@ -76,7 +76,6 @@ def test_learns_squares_and_writes_a_row_per_epoch(tmp_path: Path) -> None:
     rows = (tmp_path / "history.csv").read_text().splitlines()
     assert len(rows) == 1 + 25
     assert rows[0] == "epoch,learning_rate,loss,validation_loss,dice,dice Square,precision Square,recall Square"
-    assert not (tmp_path / ".training").exists()
 
 
 def test_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
@@ -117,7 +116,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path, name: 
     script = SCRIPT.format(paths=paths, signal=name, folder=str(folder))
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert result.returncode == (-signal.SIGKILL if name == "SIGKILL" else 130), result.stderr
-    assert (folder / ".training" / "last.ckpt").exists()
+    assert len(list((folder / STATE).glob("*/last.ckpt"))) == 1
     resumed = train(folder, plan())
     assert [row["epoch"] for row in resumed.history] == [1, 2, 3, 4, 5, 6]
     assert same(weights(resumed), weights(straight))
@@ -129,7 +128,7 @@ def test_a_torn_checkpoint_means_a_new_start_and_not_a_crash(tmp_path: Path, cap
     paths = [str(Path(__file__).parent), *sys.path]
     script = SCRIPT.format(paths=paths, signal="SIGKILL", folder=str(folder))
     subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
-    checkpoint = folder / ".training" / "last.ckpt"
+    (checkpoint,) = (folder / STATE).glob("*/last.ckpt")
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     trained = train(folder, plan())
     assert len(trained.history) == 6
@@ -137,11 +136,19 @@ def test_a_torn_checkpoint_means_a_new_start_and_not_a_crash(tmp_path: Path, cap
 
 
 def test_other_settings_do_not_go_on_from_an_interrupted_training(tmp_path: Path) -> None:
-    state = tmp_path / ".training"
-    state.mkdir()
-    (state / "fingerprint").write_text("of another training")
-    (state / "last.ckpt").write_bytes(b"of another network")
+    other = tmp_path / STATE / "0123456789abcdef"
+    other.mkdir(parents=True)
+    (other / "last.ckpt").write_bytes(b"of another network")
     assert len(train(tmp_path, plan(2)).history) == 2
+    forget_training(tmp_path)
+    assert not (tmp_path / STATE).exists()
+
+
+def test_a_finished_training_whose_network_could_not_be_written_is_not_done_again(tmp_path: Path) -> None:
+    first = train(tmp_path, plan(3))
+    again = train(tmp_path, plan(3))
+    assert again.history == first.history
+    assert same(weights(again), weights(first))
 
 
 class Greedy(UNet):
@@ -178,37 +185,64 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
 
 
 DDP_SCRIPT = """
-import sys, json
+import os, sys, json
 from pathlib import Path
 sys.path[:0] = {paths!r}
 import test_fit
 import pom.training.fit as fit_module
-import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from pom.training.team import Team, is_first_process
 
-def two_processes(plan, devices, callbacks, pieces):
-    return pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=plan.epochs, callbacks=callbacks,
-                      logger=False, enable_model_summary=False, enable_progress_bar=False, num_sanity_val_steps=0,
-                      use_distributed_sampler=False)
+class Interrupt(Callback):
+    '''Tells one process to stop, wherever the others are.'''
+    def on_train_batch_end(self, trainer, task, outputs, batch, index):
+        if trainer.current_epoch == 2 and index == 0 and is_first_process() == (sys.argv[1] == "first"):
+            os.kill(os.getpid(), {sigterm})
 
-fit_module._trainer = two_processes
-trained = test_fit.train(Path({folder!r}), test_fit.plan(4))
-print(json.dumps({{"dice": trained.validation["Square"]["dice"], "epochs": len(trained.history)}}))
+if sys.argv[1] != "nobody":
+    original = fit_module.TrainingState.callbacks
+    fit_module.TrainingState.callbacks = lambda self, *args: [*original(self, *args), Interrupt()]
+fit_module.team_of = lambda devices: (Team(per_node=2), devices)
+try:
+    trained = test_fit.train(Path({folder!r}), test_fit.plan(4))
+except KeyboardInterrupt:
+    sys.exit(130)
+print(json.dumps({{"first": is_first_process(), "dice": trained.validation["Square"]["dice"],
+                   "epochs": len(trained.history)}}))
 """
 
 
-def test_two_processes_train_together(tmp_path: Path) -> None:
-    paths = [str(Path(__file__).parent), *sys.path]
+@pytest.fixture
+def on_two_processes(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Trains on two processes and tells 'first', 'second' or 'nobody' to stop in the third epoch."""
     script = tmp_path / "train_on_two.py"
-    script.write_text(DDP_SCRIPT.format(paths=paths, folder=str(tmp_path / "out")))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, check=False, env=environment, timeout=120
+    paths = [str(Path(__file__).parent), *sys.path]
+    script.write_text(DDP_SCRIPT.format(paths=paths, folder=str(tmp_path / "out"), sigterm=int(signal.SIGTERM)))
+    # As within a job whose processes srun has not started, which Lightning would wait for.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "x"}
+    return lambda told: subprocess.run(
+        [sys.executable, str(script), told], capture_output=True, text=True, check=False, env=environment, timeout=120
     )
+
+
+def test_two_processes_train_together(on_two_processes: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+    result = on_two_processes("nobody")
     assert result.returncode == 0, result.stderr
-    answers = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    assert len(answers) == 2
+    answers = sorted((json.loads(line) for line in result.stdout.splitlines()), key=lambda answer: answer["first"])
+    assert [answer.pop("first") for answer in answers] == [False, True]
     assert answers[0] == answers[1]
     assert answers[0]["epochs"] == 4
+
+
+@pytest.mark.parametrize("told", ["first", "second"])
+def test_processes_stop_together_and_go_on(
+    on_two_processes: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path, told: str
+) -> None:
+    assert on_two_processes(told).returncode == 130
+    assert (tmp_path / "out" / "history.csv").read_text().splitlines()[-1].startswith("2,")
+    result = on_two_processes("nobody")
+    assert result.returncode == 0, result.stderr
+    assert [json.loads(line)["epochs"] for line in result.stdout.splitlines()] == [4, 4]
 
 
 def test_an_epoch_shows_every_patch_once_whatever_the_number_of_processes() -> None:

@@ -56,7 +56,7 @@ class PomGroup(TyperGroup):
         Exit status: 1 after a PomError, 130 after Ctrl-C. Any other exception is a fault of the program and
         passes, with its traceback.
         """
-        start_logging(debug=bool(ctx.params.get("debug")))
+        start_logging(logging.DEBUG if ctx.params.get("debug") else logging.INFO)
         try:
             return super().invoke(ctx)
         except PomError as error:
@@ -94,13 +94,13 @@ class ConsoleHandler(logging.Handler):
             self.handleError(record)
 
 
-def start_logging(*, debug: bool = False) -> None:
-    """Sends what the package logs to standard error, with ``debug`` all of it; called again, it starts afresh."""
+def start_logging(level: int = logging.INFO) -> None:
+    """Sends what the package logs at ``level`` or above to standard error; called again, it starts afresh."""
     package = logging.getLogger("pom")
     for handler in [handler for handler in package.handlers if isinstance(handler, ConsoleHandler)]:
         package.removeHandler(handler)
     package.addHandler(ConsoleHandler())
-    package.setLevel(logging.DEBUG if debug else logging.INFO)
+    package.setLevel(level)
 
 
 def complete_switches(args: list[str]) -> list[str]:

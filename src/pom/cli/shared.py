@@ -15,7 +15,8 @@ from pom.cli.options import (
     Workers,
 )
 from pom.cli.processing import redo_of, run_processing
-from pom.cli.slurm import submittable
+from pom.cli.slurm import TRAINING, WORKERS, submittable
+from pom.cli.training import run_training
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,6 +50,7 @@ def initialize(selective: Selective = Switch.ON, gpus: FirstGpu = None) -> None:
 
 
 @app.command(cls=StepCommand)
+@submittable(TRAINING)
 def train(gpus: Gpus = None, checkpoint: Checkpoint = None) -> None:
     """Train the joint network.
 
@@ -56,16 +58,13 @@ def train(gpus: Gpus = None, checkpoint: Checkpoint = None) -> None:
     validation patches. When interrupted, the same command goes on from the last epoch.
     """
     project = open_project()
-    from pom.cli.reports import report_training
-    from pom.networks.devices import choose_devices
     from pom.workflow.shared_train import shared_train
 
-    devices = choose_devices(gpus, project.configuration.GPUS)
-    report_training({"joint": shared_train(project, devices, checkpoint)})
+    run_training(project, gpus, lambda devices: {"joint": shared_train(project, devices, checkpoint)})
 
 
 @app.command(cls=StepCommand)
-@submittable()
+@submittable(WORKERS)
 def process(
     gpus: WorkerGpus = None, workers: Workers = None, overwrite: Overwrite = Switch.OFF, outdated: Outdated = Switch.OFF
 ) -> None:

@@ -18,7 +18,8 @@ from pom.cli.options import (
     Workers,
 )
 from pom.cli.processing import redo_of, run_processing
-from pom.cli.slurm import submittable
+from pom.cli.slurm import TRAINING, WORKERS, submittable
+from pom.cli.training import run_training
 from pom.errors import PomError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def initialize() -> None:
 
 
 @app.command(cls=StepCommand)
+@submittable(TRAINING, lambda project, options: _names_to_train(project, **options))
 def train(
     ontology: Ontologies = None,
     all_ontologies: AllOntologies = Switch.OFF,
@@ -71,14 +73,11 @@ def train(
     validation patches. When interrupted, the same command goes on from the last epoch.
     """
     project = open_project()
-    names = _names_to_train(project, ontology or [], everything=bool(all_ontologies))
-    # After the checks: these bring torch, and a mistyped name need not wait for it.
-    from pom.cli.reports import report_training
-    from pom.networks.devices import choose_devices
+    names = _names_to_train(project, ontology, all_ontologies)
+    # After the checks: this brings torch, and a mistyped name need not wait for it.
     from pom.workflow.single_train import single_train
 
-    devices = choose_devices(gpus, project.configuration.GPUS)
-    report_training(single_train(project, names, devices, bool(counterexamples)))
+    run_training(project, gpus, lambda devices: single_train(project, names, devices, bool(counterexamples)))
 
 
 @app.command(cls=StepCommand)
@@ -98,7 +97,7 @@ def test(
 
 
 @app.command(cls=StepCommand)
-@submittable(lambda project, options: _chosen(project, options["ontology"]))
+@submittable(WORKERS, lambda project, options: _chosen(project, options["ontology"]))
 def process(
     ontology: Ontology = None,
     gpus: WorkerGpus = None,
@@ -134,12 +133,15 @@ def _chosen(project: "Project", ontology: str | None) -> str:
     return project.known_ontology(ontology)
 
 
-def _names_to_train(project: "Project", chosen: list[str], *, everything: bool) -> list[str]:
-    if chosen and everything:
+def _names_to_train(
+    project: "Project", ontology: list[str] | None, all_ontologies: Switch, **_others: object
+) -> list[str]:
+    chosen = ontology or []
+    if chosen and all_ontologies:
         raise PomError("-o NAME and --all exclude each other: give one of them.")
-    if not chosen and not everything:
+    if not chosen and not all_ontologies:
         raise PomError(f"Which ontology? Give -o NAME, {_one_of(project)}, or --all.")
-    if everything:
+    if all_ontologies:
         return list(project.listed_ontologies())
     return list(dict.fromkeys(project.known_ontology(name) for name in chosen))
 

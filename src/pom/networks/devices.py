@@ -1,6 +1,7 @@
 """Which processors the networks run on."""
 
 import logging
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +35,9 @@ class Devices:
 def choose_devices(explicit: str | None, configured: str) -> Devices:
     """Chooses the GPUs to use.
 
+    In a job of SLURM these are all that the job was given, unless the person names some: the configuration's are
+    those of the servers that people log in to.
+
     Args:
         explicit: what the person asked for in this command, such as "0,1"; None: nothing.
         configured: the configuration's GPUS.
@@ -44,6 +48,8 @@ def choose_devices(explicit: str | None, configured: str) -> Devices:
     import torch
 
     there = tuple(range(torch.cuda.device_count())) if torch.cuda.is_available() else ()
+    if explicit is None and "SLURM_JOB_ID" in os.environ and "CUDA_VISIBLE_DEVICES" in os.environ:
+        return Devices(there)
     wanted = parse_gpus(configured if explicit is None else explicit)
     missing = [gpu for gpu in wanted if gpu not in there]
     if missing and explicit is not None:

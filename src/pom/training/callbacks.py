@@ -1,10 +1,13 @@
-"""What happens around the training steps: averaged weights, history, progress."""
+"""What happens around the training steps: averaged weights, stopping, history, progress."""
 
 import csv
 import io
 import logging
+import signal
+import threading
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -34,6 +37,30 @@ def averaged_weights(decay: float) -> WeightAveraging:
         return mean.lerp(current, 1.0 - min(decay, (1 + n) / (10 + n)))
 
     return WeightAveraging(avg_fn=average)
+
+
+class StopTogether(Callback):
+    """After SIGTERM to any of the processes that train together, interrupts all of them before the same batch.
+
+    Lightning's own handler talks to the other processes from within the signal, wherever each of them is, and what
+    they exchange then gets out of step: they would wait for each other until SLURM kills them.
+    """
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes the place of Lightning's handler, which itself puts back what was there before when it ends."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._note)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, _: int) -> None:
+        """Stops if anybody has been told to."""
+        if trainer.strategy.reduce_boolean_decision(self._told, all=False):
+            raise KeyboardInterrupt
+
+    def _note(self, _signal: int, _frame: FrameType | None) -> None:
+        self._told = True
 
 
 class History(Callback):

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from pom import __version__
 from pom.errors import PomError
-from pom.io.atomic import write_text
 from pom.networks.devices import Devices
-from pom.training.callbacks import History, ProgressLines, averaged_weights
+from pom.training.callbacks import History, ProgressLines, StopTogether, averaged_weights
 from pom.training.data import LabelledPatches, PatchData
 from pom.training.task import Objective, Schedule, SegmentationTask
+from pom.training.team import Team, team_of
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ SMALLEST_BATCH = 4
 STEPS_PER_EPOCH = 8
 VALIDATION_BATCH = 32
 PATIENCE_SHARE = 0.4
+STATE = ".training"
+"""The folder, within a network's own, of what is kept of a training that goes on."""
 
 
 @dataclass(frozen=True)
@@ -84,32 +86,32 @@ def fit(
         validation: patches to judge by, may be none.
         density: (channel,) bool, which channels are density.
         plan: how to train.
-        devices: where; several GPUs train together.
-        folder: gets ``history.csv`` and, until the training is done, its checkpoints.
+        devices: where; several GPUs train together, and all processes of a job that srun has started.
+        folder: gets ``history.csv`` and the checkpoints; they stay until ``forget_training``.
         title: of the progress.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM; what was reached is kept.
-        PomError: not even one patch fits into memory.
+        PomError: not even one patch fits into memory, or a process of the job lacks its GPU.
     """
     started = time.monotonic()
+    team, devices = team_of(devices)
     mark = fingerprint(network, training, validation, plan)
     state = TrainingState(folder, mark)
-    processes = max(1, len(devices.gpus))
     batch_size = step_size(len(training), plan.batch_size)
     first_weights = copy.deepcopy(network.state_dict())
     pieces = 1
     while True:
         network.load_state_dict(first_weights)
         history = History(folder / "history.csv")
-        per_process = max(1, batch_size // (processes * pieces))
+        per_process = max(1, batch_size // (team.size * pieces))
         data = PatchData(training, validation, per_process, plan.seed)
-        steps = math.ceil(data.batches_per_epoch(processes) / pieces) * plan.epochs
+        steps = math.ceil(data.batches_per_epoch(team.size) / pieces) * plan.epochs
         task = SegmentationTask(network, objective, density, Schedule(plan.learning_rate, steps), plan.seed)
         callbacks = [history, *state.callbacks(plan, bool(len(validation)), title)]
         try:
             with _quiet():
-                trainer = _trainer(plan, devices, callbacks, pieces)
+                trainer = _trainer(plan, team, devices, callbacks, pieces)
                 trainer.fit(task, datamodule=data, ckpt_path=state.checkpoint(), weights_only=True)
             break
         except torch.OutOfMemoryError:
@@ -121,29 +123,34 @@ def fit(
             torch.cuda.empty_cache()
         except SystemExit as interrupted:  # Lightning leaves so after Ctrl-C
             raise KeyboardInterrupt from interrupted
-    if trainer.interrupted or trainer.received_sigterm:
+    if trainer.interrupted:
         raise KeyboardInterrupt
-    state.restore_best(task)
     task.cpu().eval()
+    state.restore(task)
     figures = _validate(task, validation) if len(validation) else {}
-    if trainer.is_global_zero:
-        state.clear()
     return Trained(
         task.network, figures, history.rows, trainer.current_epoch, batch_size, time.monotonic() - started, mark
     )
 
 
+def forget_training(folder: Path) -> None:
+    """Removes what was kept for going on with a training in ``folder``; for when its network is safely there."""
+    shutil.rmtree(folder / STATE, ignore_errors=True)
+
+
 class TrainingState:
-    """What is kept on disk while a training runs, so that it can go on; gone when it is done."""
+    """What is kept on disk while a training runs, so that it can go on.
+
+    Each training has a folder of its own, named by its fingerprint, so that the processes that train together agree
+    on it without asking each other.
+    """
 
     def __init__(self, folder: Path, mark: str) -> None:
-        self._folder = folder / ".training"
-        mark_file = self._folder / "fingerprint"
-        if not mark_file.exists() or mark_file.read_text() != mark:
-            if self._folder.exists():
-                log.info("The interrupted training in %s was of other data or settings; starting anew.", folder)
-                self.clear()
-            write_text(mark_file, mark)
+        self._folder = folder / STATE / mark[:16]
+        if (self._folder / "last.ckpt").exists():
+            log.info("Going on with the interrupted training in %s.", folder)
+        elif any((folder / STATE).glob("*")):
+            log.info("The interrupted training in %s was of other data or settings; starting anew.", folder)
 
     def callbacks(self, plan: Plan, validated: bool, title: str) -> list[Callback]:
         """The callbacks that write the state, stop early, and show progress."""
@@ -153,6 +160,7 @@ class TrainingState:
             ModelCheckpoint(
                 self._folder, "last", save_on_train_epoch_end=True, enable_version_counter=False, every_n_epochs=1
             ),
+            StopTogether(),
             RichProgressBar() if sys.stderr.isatty() else ProgressLines(title),
         ]
         if plan.stop_early and validated:
@@ -182,15 +190,10 @@ class TrainingState:
             return None
         return path
 
-    def restore_best(self, task: SegmentationTask) -> None:
-        """Gives the network the weights of its best epoch, where they were kept."""
-        path = self._folder / "best.ckpt"
-        if path.exists():
-            task.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
-
-    def clear(self) -> None:
-        """Removes the state."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def restore(self, task: SegmentationTask) -> None:
+        """Gives the network the averaged weights of its best epoch, or of the last where none is known to be best."""
+        path = next(path for path in (self._folder / "best.ckpt", self._folder / "last.ckpt") if path.exists())
+        task.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
 
 
 def step_size(n_patches: int, configured: int) -> int:
@@ -212,11 +215,13 @@ def fingerprint(network: nn.Module, training: LabelledPatches, validation: Label
     return digest.hexdigest()
 
 
-def _trainer(plan: Plan, devices: Devices, callbacks: list[Callback], pieces: int) -> pl.Trainer:
+def _trainer(plan: Plan, team: Team, devices: Devices, callbacks: list[Callback], pieces: int) -> pl.Trainer:
     return pl.Trainer(
         accelerator="gpu" if devices.gpus else "cpu",
-        devices=list(devices.gpus) if devices.gpus else 1,
-        strategy="ddp" if len(devices.gpus) > 1 else "auto",
+        devices=list(devices.gpus) if devices.gpus else team.per_node,
+        num_nodes=team.nodes,
+        strategy="ddp" if team.size > 1 else "auto",
+        plugins=team.environment(),
         precision="bf16-mixed" if plan.bf16 else "32-true",
         max_epochs=plan.epochs,
         accumulate_grad_batches=pieces,

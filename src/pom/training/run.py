@@ -25,9 +25,10 @@ from pom.networks.unet import UNet
 from pom.project.configuration import Configuration
 from pom.sampling.patches import PatchSet
 from pom.training.data import LabelledPatches
-from pom.training.fit import LEARNING_RATE, Plan, Trained, fingerprint, fit
+from pom.training.fit import LEARNING_RATE, Plan, Trained, fingerprint, fit, forget_training
 from pom.training.pictures import draw_curves, draw_montage
 from pom.training.task import Objective
+from pom.training.team import is_first_process
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ def plan_of(configuration: Configuration, epochs: int, batch_size: int, patches:
 def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Devices) -> ModelCard:
     """Trains a network and writes it with its card, history, curves and montage into its folder.
 
+    Of several processes that train together the first one writes; the others' card lacks the weights' hash.
+
     Raises:
         PomError: the checkpoint does not fit, or a file cannot be written.
     """
@@ -85,9 +88,6 @@ def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Dev
             return card
     density = torch.tensor([channel == DENSITY for channel in preprocessing.channels])
     trained = fit(network, objective, training, validation, density, plan, devices, assignment.folder, assignment.title)
-    draw_curves(assignment.folder / "curves.png", assignment.title, trained.history)
-    shown = validation_indices if len(validation_indices) else training_indices
-    _draw_montage(assignment, objective, trained, shown)
     card = ModelCard(
         kind=assignment.kind,
         outputs=assignment.outputs,
@@ -101,7 +101,14 @@ def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Dev
         versions=current_versions(),
         created=timestamp(),
     )
-    return save_network(assignment.folder, trained.network.state_dict(), card)
+    if not is_first_process():
+        return card
+    shown = validation_indices if len(validation_indices) else training_indices
+    draw_curves(assignment.folder / "curves.png", assignment.title, trained.history)
+    _draw_montage(assignment, objective, trained, shown)
+    card = save_network(assignment.folder, trained.network.state_dict(), card)
+    forget_training(assignment.folder)
+    return card
 
 
 def held_out(patches: PatchSet) -> Literal["tomograms", "boxes", "nothing"]:
