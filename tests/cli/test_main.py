@@ -24,6 +24,7 @@ COMMANDS = [
     ("shared", "initialize"),
     ("shared", "train"),
     ("shared", "process"),
+    ("evaluate",),
     ("demo",),
 ]
 
@@ -61,7 +62,7 @@ def test_help_is_there_fits_80_columns_and_writes_nothing(here: Path, command: t
 
 def test_help_shows_the_commands_in_the_order_of_the_work() -> None:
     listed = run(app, ["--help"]).stdout.split("Commands:")[1]
-    assert listed.index("single") < listed.index("shared") < listed.index("demo")
+    assert listed.index("single") < listed.index("shared") < listed.index("  evaluate") < listed.index("demo")
     listed = run(app, ["single", "--help"]).stdout.split("Commands:")[1]
     assert listed.index("initialize") < listed.index("train") < listed.index("test") < listed.index("process")
 
@@ -70,13 +71,14 @@ def test_help_shows_the_steps_a_line_each() -> None:
     shown = run(app, ["--help"]).stdout.splitlines()
     begin = shown.index("  pom single initialize     annotated boxes become training patches")
     assert shown[begin - 1] == ""
-    assert [line[:28].strip() for line in shown[begin : begin + 7]] == [
+    assert [line[:28].strip() for line in shown[begin : begin + 8]] == [
         "pom single initialize",
         "pom single train --all",
         "pom single test -o NAME",
         "pom shared initialize",
         "pom shared train",
         "pom shared process",
+        "pom evaluate",
         "",
     ]
     for command in ([], ["single"], ["shared"]):

@@ -54,6 +54,7 @@ def test_folders_lie_under_the_root(tmp_path: Path) -> None:
         (lambda p: p.joint_dataset, "training_datasets/joint.npz"),
         (lambda p: p.single_network("ER"), "models/single/ER"),
         (lambda p: p.joint_network, "models/joint"),
+        (lambda p: p.evaluation, "evaluation"),
     ],
 )
 def test_where_each_file_lies(tmp_path: Path, path: Callable[[Project], Path], expected: str) -> None:

@@ -24,7 +24,7 @@ BARE_SWITCHES = frozenset({"-all", "--all", "--all-features", "-overwrite", "--o
 LINE = "pom.line"
 """Where a command's context keeps the options that it was given, as they were typed."""
 
-BESIDE_THE_WORK = ("status", "retry", "demo")
+AFTER_THE_STEPS = ("evaluate", "status", "retry", "demo")
 
 
 class StepCommand(TyperCommand):
@@ -40,9 +40,9 @@ class PomGroup(TyperGroup):
     """The whole command line; turns errors that a person can cause into one sentence and an exit status."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The commands in the order of the work, then those that stand beside it."""
+        """The steps in the order of the work, then what judges it, and what stands beside it."""
         names = super().list_commands(ctx)
-        return sorted(names, key=lambda name: BESIDE_THE_WORK.index(name) if name in BESIDE_THE_WORK else -1)
+        return sorted(names, key=lambda name: AFTER_THE_STEPS.index(name) if name in AFTER_THE_STEPS else -1)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Takes ``--debug`` anywhere on the line, since it is most often added to a command that has just failed."""

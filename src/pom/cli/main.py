@@ -9,6 +9,7 @@ from pom import __version__
 from pom.cli import shared, single
 from pom.cli.console import PomGroup, StepCommand
 from pom.cli.demo import demo
+from pom.cli.evaluate import evaluate
 from pom.cli.status import retry, status
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(single.app, name="single")
 app.add_typer(shared.app, name="shared")
+app.command(cls=StepCommand)(evaluate)
 app.command(cls=StepCommand)(status)
 app.command(cls=StepCommand)(retry)
 app.command(cls=StepCommand)(demo)
@@ -44,6 +46,7 @@ pom single test -o NAME   a look at the result on a few tomograms
 pom shared initialize     every patch gets labels of all ontologies
 pom shared train          one joint network
 pom shared process        all tomograms are segmented
+pom evaluate              how good the segmentations are
 """
 
 

@@ -48,7 +48,7 @@ def report_sampling(summary: "SamplingSummary") -> None:
     for title, boxes, closest in summary.unknown_titles:
         hint = f" (nearest: {closest})" if closest else ""
         show(f"{counted(boxes, 'box', 'boxes')} titled '{title}': no ontology bears that name{hint}.")
-    _report_failed("Left out", summary.failed)
+    report_failed("Left out", summary.failed)
 
 
 def report_training(cards: "Mapping[str, ModelCard]") -> None:
@@ -75,7 +75,7 @@ def report_processing(report: "ProcessReport") -> None:
     show(f"{counted(len(report.done), 'tomogram')} segmented{skipped}{failed}.")
     if report.failed:
         show("What failed is tried again once its files have changed, or after 'pom retry'.")
-    _report_failed("Failed", report.failed)
+    report_failed("Failed", report.failed)
 
 
 def report_demo(result: "DemoResult") -> None:
@@ -160,7 +160,7 @@ def figure(value: float | None, without: str = NONE) -> str:
     return without if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def _report_failed(heading: str, failed: Mapping[str, str]) -> None:
+def report_failed(heading: str, failed: Mapping[str, str]) -> None:
     """Shows which tomograms failed and why; if any did, the command ends with status 1."""
     if failed:
         show_table((heading, "Why"), list(failed.items()), texts=(0, 1))

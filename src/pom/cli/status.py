@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pom.cli.console import open_project
-from pom.words import counted
+from pom.words import counted, listed
 
 if TYPE_CHECKING:
     from pom.jobs.ledger import Try
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pom.workflow.status import StatusSurvey, StepStatus
 
 SECONDS_BETWEEN_LOOKS = 2.0
-MOST_NAMES = 10
-"""So many names stand in a sentence; of more, the rest is counted."""
 
 Watch = Annotated[
     bool,
@@ -69,10 +67,10 @@ def retry(names: Names = None) -> None:
     names = names or []
     cleared = clear_failures(project, names)
     for step, tomograms in cleared.items():
-        typer.echo(f"{step}: {counted(len(tomograms), 'tomogram')} to be tried again: {_listed(tomograms)}.")
+        typer.echo(f"{step}: {counted(len(tomograms), 'tomogram')} to be tried again: {listed(tomograms)}.")
     without = [name for name in dict.fromkeys(names) if not any(name in tomograms for tomograms in cleared.values())]
     if without:
-        typer.echo(f"Without a failure: {_listed(without)}.")
+        typer.echo(f"Without a failure: {listed(without)}.")
     elif not cleared:
         typer.echo("There are no failures.")
     for step in cleared:
@@ -112,7 +110,7 @@ def _report_steps(steps: "Sequence[StepStatus]") -> None:
             show_table((f"Failed: {step.step}", "Tries", "Where last", "Reason"), rows, texts=(0, 2, 3))
             # Below the table, where a path keeps to one line and can be copied.
             for log, names in _logs(step.failed).items():
-                show(f"Log of {_listed(names)}: {log}")
+                show(f"Log of {listed(names)}: {log}")
     if any(step.failed for step in steps):
         show("What failed is left alone until 'pom retry' clears it.")
     for step in steps:
@@ -209,11 +207,6 @@ def _command(step: str) -> str:
     if not ontology:
         return "pom shared process"
     return f"pom single {'test' if kind == 'test' else 'process'} -o {shlex.quote(ontology)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _moment(seconds: float | None) -> str:

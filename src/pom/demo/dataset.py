@@ -20,6 +20,7 @@ from pom.progress import track
 from pom.project.configuration import Configuration
 from pom.project.names import segmentation_file
 from pom.project.paths import CONFIGURATION_FILE, Project
+from pom.workflow.truth import LABELS
 
 LARGEST_INT8 = 127
 
@@ -85,9 +86,14 @@ def write_demo_project(
     return project
 
 
+def truth_folder(folder: Path) -> Path:
+    """The folder of the true labels."""
+    return folder / "truth"
+
+
 def truth_file(folder: Path, name: str) -> Path:
     """The true labels of a tomogram without annotation: int8, 0 for none, k + 1 for ``ONTOLOGIES[k]``."""
-    return folder / "truth" / segmentation_file(name, "labels")
+    return truth_folder(folder) / segmentation_file(name, LABELS)
 
 
 def _write_tomogram(project: Project, plan: Plan, phantom: Phantom) -> None:

@@ -1,5 +1,6 @@
 """The whole way on the phantom cell: annotated boxes in, segmented tomograms out, and how good they are."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pom.demo.dataset import DEMO_CONFIGURATION, DEMO_TOMOGRAMS, Role, truth_file, write_demo_project
+from pom.demo.dataset import DEMO_CONFIGURATION, DEMO_TOMOGRAMS, Role, truth_file, truth_folder, write_demo_project
 from pom.demo.phantom import ONTOLOGIES
 from pom.io.mrc import MrcReader
 from pom.measure.dice import dice, majority_labels
 from pom.networks.devices import choose_devices
-from pom.project.names import UNKNOWN
 from pom.project.paths import CONFIGURATION_FILE, Project
+from pom.workflow.evaluate import evaluate
+from pom.workflow.segmented import Segmented
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,13 +75,13 @@ def run_demo(folder: Path, seed: int) -> DemoResult:
     picture = folder / "demo.png"
     _draw(project, scored, picture)
     return DemoResult(
-        single=_single_dice(project, tests), joint=_joint_dice(project, scored),
+        single=_single_dice(project, tests), joint=_joint_dice(project),
         picture=picture.absolute(), seconds=time.monotonic() - started,
     )  # fmt: skip
 
 
 def _dataset(folder: Path, seed: int) -> Project:
-    if (folder / CONFIGURATION_FILE).exists() and (folder / "truth").is_dir():
+    if (folder / CONFIGURATION_FILE).exists() and truth_folder(folder).is_dir():
         return Project.open(folder)
     configuration = DEMO_CONFIGURATION.model_copy(update={**DEMO_SETTINGS, "seed": seed})
     return write_demo_project(folder, seed, configuration)
@@ -96,9 +98,11 @@ def _single_dice(project: Project, names: Sequence[str]) -> dict[str, float]:
     }
 
 
-def _joint_dice(project: Project, names: Sequence[str]) -> dict[str, float]:
-    truth, answer = (_joined([read(project, name) for name in names]) for read in (_truth, _segmentation))
-    return {ontology: dice(answer == index, truth == index) for index, ontology in enumerate(ONTOLOGIES, start=1)}
+def _joint_dice(project: Project) -> dict[str, float]:
+    """As 'pom evaluate --truth truth' has it, whose files stay too."""
+    confusion = evaluate(project, truth_folder(project.folder)).together().confusion
+    scores = {ontology: confusion.score(label) for label, ontology in enumerate(ONTOLOGIES)}
+    return {ontology: math.nan if score.dice is None else score.dice for ontology, score in scores.items()}
 
 
 def _joined(volumes: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -111,11 +115,10 @@ def _truth(project: Project, name: str) -> NDArray[np.uint8]:
     return majority_labels(labels, project.configuration.binning, len(ONTOLOGIES) + 1)
 
 
-def _segmentation(project: Project, name: str) -> NDArray[np.intp]:
+def _segmentation(project: Project, name: str) -> NDArray[np.uint8]:
     """The most probable output everywhere, (z, y, x) binned; 0 for Unknown."""
-    outputs = [_probability(project.output(name, ontology)) for ontology in (UNKNOWN, *ONTOLOGIES)]
-    labels: NDArray[np.intp] = np.argmax(np.stack(outputs), axis=0)
-    return labels
+    with Segmented(project, name) as segmented:
+        return (segmented.read_all() + 1) % (len(ONTOLOGIES) + 1)
 
 
 def _probability(path: Path) -> NDArray[np.float32]:

@@ -239,3 +239,10 @@ class Project:
     def joint_network(self) -> Path:
         """The folder of the joint network."""
         return self.folder / "models" / "joint"
+
+    # What is found out about the result
+
+    @property
+    def evaluation(self) -> Path:
+        """The folder of the figures that tell how good the segmentations are."""
+        return self.folder / "evaluation"

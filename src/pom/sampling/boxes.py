@@ -111,8 +111,8 @@ class PatchCutter:
         section = self._input.data[:, tile.z // self._binning[0]]
         inside_y = _within(y0, rows, section.shape[1])
         inside_x = _within(x0, columns, section.shape[2])
-        boxed_y = inside_y & self._boxed(tile.y0, tile.y1, height, self._binning[1], y0, rows)
-        boxed_x = inside_x & self._boxed(tile.x0, tile.x1, width, self._binning[2], x0, columns)
+        boxed_y = inside_y & whole_pixels(tile.y0, tile.y1, height, self._binning[1], y0, rows)
+        boxed_x = inside_x & whole_pixels(tile.x0, tile.x1, width, self._binning[2], x0, columns)
         inside = np.outer(inside_y, inside_x)
         return Patch(
             image=crop_reflected(section, y0, x0, rows, columns),
@@ -127,8 +127,7 @@ class PatchCutter:
         drawn = self._feature.slices.get(z)
         if drawn is None:
             return np.zeros(self._input.data.shape[2:], np.bool_)
-        binned: NDArray[np.bool_] = bin_mean((drawn > 0).astype(np.uint8), self._binning[1:]) >= 0.5
-        return binned
+        return bin_drawn(drawn, self._binning)
 
     @staticmethod
     def _start(start: int, stop: int, factor: int, side: int) -> int:
@@ -136,15 +135,22 @@ class PatchCutter:
         first = start // factor
         return first - (side - math.ceil((stop - start) / factor)) // 2
 
-    @staticmethod
-    def _boxed(start: int, stop: int, size: int, factor: int, first: int, side: int) -> NDArray[np.bool_]:
-        """Along one axis, which of the ``side`` binned pixels from ``first`` lie wholly within ``start``..``stop``.
 
-        Where the tomogram's last bin is partial, the pixels that exist decide.
-        """
-        lower = np.arange(first, first + side) * factor
-        upper = np.minimum(lower + factor, size)
-        return (lower >= start) & (upper <= stop)
+def bin_drawn(drawn: NDArray[np.uint8], binning: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """What was drawn in a slice, (y, x), on the binned grid: drawn where at least half of a binned pixel is."""
+    binned: NDArray[np.bool_] = bin_mean((drawn > 0).astype(np.uint8), binning[1:]) >= 0.5
+    return binned
+
+
+def whole_pixels(start: int, stop: int, size: int, factor: int, first: int, side: int) -> NDArray[np.bool_]:
+    """Along one axis, which of the ``side`` binned pixels from ``first`` lie wholly within ``start``..``stop``.
+
+    ``start`` and ``stop`` are pixels of a tomogram of ``size``; where its last bin is partial, the pixels that
+    exist decide.
+    """
+    lower = np.arange(first, first + side) * factor
+    upper = np.minimum(lower + factor, size)
+    return (lower >= start) & (upper <= stop)
 
 
 def _within(start: int, side: int, size: int) -> NDArray[np.bool_]:

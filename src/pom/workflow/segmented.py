@@ -1,0 +1,102 @@
+"""The segmentations of one tomogram as classes: of each voxel, which output is highest."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pom.errors import PomError
+from pom.io.mrc import MrcReader
+from pom.project.names import UNKNOWN
+from pom.project.paths import Project
+
+CHUNK_VOXELS = 1 << 23
+"""Of one output that are read at a time."""
+
+
+class Segmented:
+    """Reads the outputs of the joint network in a tomogram; a context manager.
+
+    Classes are 0..n - 1 for the n ontologies of the configuration and n for Unknown. An ontology is named where it is
+    higher than all others and than Unknown; of ontologies equally high the first.
+
+    Attributes:
+        shape: (z, y, x).
+        voxel_size: (z, y, x) in Angstrom, by the configuration along axes where the header has none.
+
+    Raises:
+        PomError: on opening, an output is missing, damaged, or of another shape than the others.
+    """
+
+    def __init__(self, project: Project, name: str) -> None:
+        with ExitStack() as files:
+            outputs = [project.output(name, ontology) for ontology in (UNKNOWN, *project.ontologies)]
+            self._readers = [files.enter_context(MrcReader(path)) for path in outputs]
+            first = self._readers[0].header
+            for reader in self._readers:
+                if reader.header.shape != first.shape:
+                    raise PomError(
+                        f"{reader.header.path} has the shape {reader.header.shape} but {first.path} has {first.shape}"
+                        " (z, y, x): segment the tomogram again (pom shared process)."
+                    )
+            self._files = files.pop_all()
+        self.shape = first.shape
+        configuration = project.configuration
+        z, y, x = (
+            size or configuration.apix * factor
+            for size, factor in zip(first.voxel_size, configuration.binning, strict=True)
+        )
+        self.voxel_size = (z, y, x)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def read(self, z_start: int, z_stop: int) -> NDArray[np.uint8]:
+        """The classes of slices ``z_start`` to ``z_stop`` - 1, (z, y, x).
+
+        Raises:
+            PomError: an output cannot be read, or holds NaN.
+        """
+        unknown = len(self._readers) - 1
+        highest = _probability(self._readers[0], z_start, z_stop)
+        classes = np.full(highest.shape, unknown, np.uint8)
+        for label, reader in enumerate(self._readers[1:]):
+            probability = _probability(reader, z_start, z_stop)
+            classes[probability > highest] = label
+            np.maximum(highest, probability, out=highest)
+        return classes
+
+    def read_all(self) -> NDArray[np.uint8]:
+        """All classes, (z, y, x); the outputs themselves are never in memory whole."""
+        classes = np.empty(self.shape, np.uint8)
+        for start, stop in chunks(self.shape):
+            classes[start:stop] = self.read(start, stop)
+        return classes
+
+
+def chunks(shape: tuple[int, int, int], multiple: int = 1) -> Iterator[tuple[int, int]]:
+    """Divides the slices of a volume (z, y, x): (start, stop), of so many slices that ``multiple`` divides."""
+    step = max(1, CHUNK_VOXELS // (shape[1] * shape[2] * multiple)) * multiple
+    for start in range(0, shape[0], step):
+        yield start, min(start + step, shape[0])
+
+
+def _probability(reader: MrcReader, z_start: int, z_stop: int) -> NDArray[np.float32]:
+    """Slices as 0..1, whatever type they are stored in."""
+    stored = reader.read(z_start, z_stop)
+    probability = stored.astype(np.float32)
+    if stored.dtype.kind == "f":
+        if not np.isfinite(probability).all():
+            raise PomError(f"{reader.header.path} holds NaN or infinite values: segment the tomogram again.")
+    else:
+        probability /= _full_scale(stored.dtype)
+    return probability
+
+
+def _full_scale(dtype: np.dtype[Any]) -> np.float32:
+    return np.float32(127 if dtype == np.int8 else 255)
