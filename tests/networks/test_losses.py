@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pom.networks.losses import dice_loss, joint_loss, single_loss
+from pom.networks.losses import dice_loss, joint_loss, partial_loss, single_loss
 
 N, CLASSES, SIDE = 3, 4, 8
 Loss = Callable[[Tensor], Tensor]
@@ -27,7 +27,13 @@ def joint(logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
     return joint_loss(logits, labels, valid, torch.tensor([1.0, 2.0, 0.5, 3.0]))
 
 
-@pytest.mark.parametrize("loss", [single, joint])
+def partial(logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
+    """Of every other row it is only known what it is not."""
+    excluding = (torch.arange(SIDE) % 2 * CLASSES)[:, None]
+    return partial_loss(logits, labels + excluding, valid, torch.tensor([1.0, 2.0, 0.5, 3.0]), torch.tensor([True] * 4))
+
+
+@pytest.mark.parametrize("loss", [single, joint, partial])
 def test_invalid_pixels_do_not_count_at_all(loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     """Other logits and labels there give the very same loss, and no gradient arrives there."""
     logits, labels, valid = random_problem()
@@ -41,7 +47,7 @@ def test_invalid_pixels_do_not_count_at_all(loss: Callable[[Tensor, Tensor, Tens
     assert torch.equal(loss(other, torch.where(valid, labels, CLASSES - 1 - labels), valid), value)
 
 
-@pytest.mark.parametrize("loss", [single, joint])
+@pytest.mark.parametrize("loss", [single, joint, partial])
 def test_a_batch_without_a_valid_pixel_is_harmless(loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     logits, labels, valid = random_problem()
     logits.requires_grad_()
@@ -60,7 +66,7 @@ def test_being_sure_and_right_costs_nothing(loss: Callable[[Tensor, Tensor, Tens
     assert loss(-right, labels, valid).item() > 10
 
 
-@pytest.mark.parametrize("loss", [single, joint])
+@pytest.mark.parametrize("loss", [single, joint, partial])
 def test_half_precision_logits_are_summed_in_float32(loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     logits, labels, valid = random_problem()
     half = logits.bfloat16()
@@ -111,3 +117,25 @@ def test_dice_loss_by_hand() -> None:
     known = torch.tensor([1.0, 1.0, 1.0, 0.0]).reshape(1, 1, 2, 2)
     # Class 0: overlap 1.5 of 1.5 + 2. Class 1 has its only target where nothing is known.
     assert dice_loss(probabilities, target, known).tolist() == pytest.approx([1 - 4 / 4.5, 0.0])
+
+
+def test_partial_loss_by_hand() -> None:
+    """Classes 0 to 2 of probabilities 1/2, 1/4, 1/4: a pixel drawn as 0, one that is not 0, one that is not 1."""
+    logits = torch.log(torch.tensor([0.5, 0.25, 0.25])).reshape(1, 3, 1, 1).expand(1, 3, 1, 3)
+    labels, valid = torch.tensor([[[0, 3, 4]]]), torch.ones(1, 1, 3, dtype=torch.bool)
+    weights, everything = torch.tensor([2.0, 9.0, 9.0]), torch.tensor([True] * 3)
+    entropy = -(2.0 * math.log(0.5) + math.log(0.5) + math.log(0.75)) / 4.0
+    # Class 0 alone occurs: it is known of the first two pixels whether they are of it.
+    dice = 1 - (2 * 0.5 + 1) / (0.5 + 0.5 + 1 + 1)
+    assert partial_loss(logits, labels, valid, weights, everything).item() == pytest.approx(entropy + dice)
+    # Where nothing can be class 2, what is not 1 can only be 0.
+    entropy = -(2.0 * math.log(0.5) + math.log(0.25) + math.log(0.5)) / 4.0
+    possible = torch.tensor([True, True, False])
+    assert partial_loss(logits, labels, valid, weights, possible).item() == pytest.approx(entropy + dice)
+
+
+def test_partial_loss_of_whole_labels_is_the_joint_loss() -> None:
+    logits, labels, valid = random_problem()
+    same, everything = torch.ones(CLASSES), torch.tensor([True] * CLASSES)
+    value = partial_loss(logits, labels, valid, same, everything)
+    assert value.item() == pytest.approx(joint_loss(logits, labels, valid, same).item(), rel=1e-6)

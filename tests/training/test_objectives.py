@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from pom.sampling.patches import PatchSet
-from pom.training.objectives import single_objective, single_patches
+from pom.training.objectives import direct_objective, direct_patches, single_objective, single_patches
 
 
 def patch_set(ontologies: list[str], validation: list[bool]) -> PatchSet:
@@ -52,3 +52,38 @@ def test_a_drawn_pixel_weighs_as_much_more_as_drawn_pixels_are_shown_less() -> N
     entropy = (-weight * torch.log(p) - torch.log(1 - p)) / (weight + 1)
     dice = 1 - (2 * p + 1) / (2 * p + 1 + 1)
     assert loss.item() == pytest.approx((entropy + dice).item(), rel=1e-5)
+
+
+OUTPUTS = ("A", "_", "B", "Unknown")
+
+
+def test_a_box_says_what_is_its_ontology_and_what_is_not() -> None:
+    patches = patch_set(["B", "A"], [False, False])
+    patches.boxed[:, :, 0] = False
+    labelled = direct_patches(patches, OUTPUTS)
+    assert labelled.target[0, :, 1].tolist() == [2, 2, 2 + 4, 2 + 4]
+    assert labelled.target[1, :, 1].tolist() == [0, 0, 0 + 4, 0 + 4]
+    assert torch.equal(labelled.valid, torch.from_numpy(patches.boxed))
+    assert labelled.own.tolist() == [2, 0]
+    assert not labelled.drawn[:, :, 0].any()
+
+
+def test_all_ontologies_are_shown_alike_and_mostly_where_they_are() -> None:
+    patches = patch_set([*"AAAAAAAAA", "B"], [False] * 10)
+    patches.drawn[3:9] = False
+    frequency = direct_patches(patches, OUTPUTS).frequency
+    assert frequency[:3].tolist() == pytest.approx([0.8 * 5 / 3] * 3)
+    assert frequency[3:9].tolist() == pytest.approx([0.2 * 5 / 6] * 6)
+    assert frequency[9] == pytest.approx(5)
+    assert frequency.sum() == pytest.approx(10)
+
+
+def test_nothing_is_taken_for_what_nobody_annotated() -> None:
+    """The outputs of an empty place, or of an ontology without boxes, take no share of what is not A."""
+    training = direct_patches(patch_set(["A", "A"], [False, False]), OUTPUTS)
+    logits = torch.zeros(1, 4, 1, 1, requires_grad=True)
+    loss = direct_objective(OUTPUTS, training).loss(logits, torch.tensor([[[0 + 4]]]), torch.tensor([[[True]]]))
+    torch.autograd.backward(loss)
+    assert logits.grad is not None
+    assert [round(value, 3) for value in logits.grad[0, :, 0, 0].tolist()] == [0.25, 0.25, 0.25, -0.75]
+    assert loss.item() == pytest.approx(-np.log(0.25))

@@ -77,7 +77,7 @@ def test_from_annotations_to_segmentations(make_project: MakeProject) -> None:
 
     card = shared_train(project, CPU, None)
     assert_complete(project.joint_network, epochs=3, judged={"Disc", "Square"})
-    assert (card.kind, card.outputs) == ("joint", OUTPUTS)
+    assert (card.kind, card.outputs, card.training.labels) == ("joint", OUTPUTS, "single networks")
 
     report = shared_process(project, CPU, redo=Redo.everything())
     assert (report.done, report.failed) == (["TS_1", "TS_2", "TS_3"], {})
@@ -89,6 +89,19 @@ def test_from_annotations_to_segmentations(make_project: MakeProject) -> None:
                 volumes.append(np.array(mrc.data, int))
         assert np.sum(volumes, axis=0).max() <= 127 + 2
     assert len(list(project.output_dir.glob("*.mrc"))) == 9
+
+
+def test_straight_from_annotations_to_the_joint_network(make_project: MakeProject) -> None:
+    project = make_project(ontologies=OUTPUTS[:-1], macromolecules=("Density", "_", "Membrane"))
+    with pytest.raises(PomError, match="There are no training patches yet; run 'pom single initialize' first"):
+        shared_train(project, CPU, None, direct=True)
+    single_initialize(project)
+    card = shared_train(project, CPU, None, direct=True)
+    assert_complete(project.joint_network, epochs=3, judged={"Disc", "Square"})
+    assert (card.kind, card.outputs, card.training.labels) == ("joint", OUTPUTS, "annotations")
+    assert (card.training.patches, card.training.validation_patches) == (16, 8)
+    assert not project.joint_dataset.exists()
+    assert shared_process(project, CPU).done == ["TS_1", "TS_2", "TS_3"]
 
 
 def test_each_step_names_the_one_before(make_project: MakeProject) -> None:

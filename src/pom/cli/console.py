@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-BARE_SWITCHES = frozenset({"-all", "--all", "--all-features", "-overwrite", "--overwrite", "-outdated", "--outdated"})
+BARE_SWITCHES = frozenset(
+    {
+        "-all",
+        "--all",
+        "--all-features",
+        "-direct",
+        "--direct",
+        "-outdated",
+        "--outdated",
+        "-overwrite",
+        "--overwrite",
+    }
+)
 """Options that take 0 or 1 and may stand without it, which means 1."""
 
 

@@ -123,6 +123,17 @@ Outdated = Annotated[
     ),
 ]
 
+Direct = Annotated[
+    Switch,
+    typer.Option(
+        "-direct",
+        "--direct",
+        metavar="0|1",
+        help="1: learn from the annotations alone, without single networks; --direct alone means 1. 0: learn what 'pom"
+        " shared initialize' has the single networks say.",
+    ),
+]
+
 Checkpoint = Annotated[
     Path | None,
     typer.Option(

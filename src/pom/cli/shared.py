@@ -5,6 +5,7 @@ import typer
 from pom.cli.console import StepCommand, open_project
 from pom.cli.options import (
     Checkpoint,
+    Direct,
     FirstGpu,
     Gpus,
     Outdated,
@@ -51,16 +52,19 @@ def initialize(selective: Selective = Switch.ON, gpus: FirstGpu = None) -> None:
 
 @app.command(cls=StepCommand)
 @submittable(TRAINING)
-def train(gpus: Gpus = None, checkpoint: Checkpoint = None) -> None:
+def train(direct: Direct = Switch.OFF, gpus: Gpus = None, checkpoint: Checkpoint = None) -> None:
     """Train the joint network.
 
-    Needs 'pom shared initialize'. Writes models/joint/: the network, its card, the curves and a picture of
-    validation patches. When interrupted, the same command goes on from the last epoch.
+    Needs 'pom shared initialize', or with --direct only 'pom single initialize'. Writes models/joint/: the network,
+    its card, the curves and a picture of validation patches. When interrupted, the same command goes on from the last
+    epoch.
     """
     project = open_project()
     from pom.workflow.shared_train import shared_train
 
-    run_training(project, gpus, lambda devices: {"joint": shared_train(project, devices, checkpoint)})
+    run_training(
+        project, gpus, lambda devices: {"joint": shared_train(project, devices, checkpoint, direct=bool(direct))}
+    )
 
 
 @app.command(cls=StepCommand)

@@ -32,6 +32,8 @@ class TrainingRecord(BaseModel):
     validation_patches: int
     counterexamples: int
     """Patches among them that belong to other ontologies."""
+    labels: Literal["annotations", "single networks"] = "annotations"
+    """Who says what the pixels are; where the single networks do, annotations overrule them."""
     held_out: Literal["tomograms", "boxes", "nothing"]
     """What the validation patches share with no training patch."""
     epochs: int

@@ -7,13 +7,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pom.networks.losses import joint_loss, single_loss
+from pom.networks.losses import joint_loss, partial_loss, single_loss
+from pom.project.names import UNKNOWN
 from pom.sampling.patches import JointPatchSet, PatchSet
 from pom.training.data import LabelledPatches
 from pom.training.task import Objective
 
 RARITY = 0.5
 """How much rare pixels weigh more in the cross-entropy: 0 not at all, 1 so that all classes count alike."""
+DRAWN_SHARE = 0.8
+"""Of the patches that the joint network is shown of an ontology, how many have something drawn in them."""
 RAREST_SHARE = 1e-3
 """A class rarer than this among the labels is weighted as if it had this share."""
 
@@ -46,6 +49,22 @@ def joint_patches(patches: JointPatchSet) -> LabelledPatches:
     return _tensors(patches, patches.labels, patches.inside, own, patches.drawn, patches.boxed, own, once)
 
 
+def direct_patches(patches: PatchSet, outputs: Sequence[str]) -> LabelledPatches:
+    """The patches as the joint network learns from them without single networks.
+
+    In a box of an ontology each pixel is that one, or any but that one. All ontologies are shown equally often,
+    however many boxes each has; of the patches of one, ``DRAWN_SHARE`` are such that something is drawn in them.
+    """
+    order = {name: index for index, name in enumerate(outputs)}
+    own = np.array([order[name] for name in patches.ontologies.tolist()], np.int64)
+    drawn = patches.drawn & patches.boxed
+    target = np.where(drawn, own[:, None, None], own[:, None, None] + len(outputs)).astype(np.uint8)
+    has_drawn = drawn.any(axis=(1, 2))
+    strata = own * 2 + has_drawn
+    frequency = _balanced(own, np.asarray(has_drawn), ~patches.validation)
+    return _tensors(patches, target, patches.boxed, own, drawn, patches.boxed, strata, frequency)
+
+
 def single_objective(ontology: str, training: LabelledPatches) -> Objective:
     """The objective of the single network of an ontology.
 
@@ -71,15 +90,41 @@ def joint_objective(outputs: Sequence[str], training: LabelledPatches) -> Object
     share = counts / counts.sum().clamp(min=1.0)
     weights = share.clamp(min=RAREST_SHARE) ** -RARITY
     weights = weights / (weights * share).sum().clamp(min=1e-6)
-    judged = {index: outputs[index] for index in sorted({int(index) for index in training.own})}
 
     def loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         return joint_loss(logits, target, valid, weights.to(logits.device))
 
-    def predicted_mask(logits: Tensor, own: Tensor) -> Tensor:
-        return logits.argmax(dim=1) == own[:, None, None]
+    return Objective(loss, _is_own, _judged(outputs, training))
 
-    return Objective(loss, predicted_mask, judged)
+
+def direct_objective(outputs: Sequence[str], training: LabelledPatches) -> Objective:
+    """The objective of the joint network that learns from annotations alone.
+
+    Drawn pixels weigh more where they are rare in the boxes of their ontology, as for a single network.
+    """
+    shown = training.frequency[:, None, None] * training.valid
+    weights, possible = torch.ones(len(outputs)), torch.zeros(len(outputs), dtype=torch.bool)
+    possible[outputs.index(UNKNOWN)] = True
+    for index in _judged(outputs, training):
+        possible[index] = True
+        of_it = training.own == index
+        drawn = float((shown * training.drawn)[of_it].sum())
+        others = float(shown[of_it].sum()) - drawn
+        weights[index] = (max(others, 1.0) / max(drawn, 1.0)) ** RARITY
+
+    def loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        return partial_loss(logits, target, valid, weights.to(logits.device), possible.to(logits.device))
+
+    return Objective(loss, _is_own, _judged(outputs, training))
+
+
+def _is_own(logits: Tensor, own: Tensor) -> Tensor:
+    return logits.argmax(dim=1) == own[:, None, None]
+
+
+def _judged(outputs: Sequence[str], training: LabelledPatches) -> dict[int, str]:
+    """The outputs that are annotated, by their index."""
+    return {index: outputs[index] for index in sorted({int(index) for index in training.own})}
 
 
 def _tensors(
@@ -112,4 +157,16 @@ def _half_own(is_own: NDArray[np.bool_], training: NDArray[np.bool_]) -> NDArray
     if 0 < n_own < n_others:
         frequency[own] = (n_own + n_others) / (2 * n_own)
         frequency[others] = (n_own + n_others) / (2 * n_others)
+    return frequency
+
+
+def _balanced(own: NDArray[np.int64], has_drawn: NDArray[np.bool_], training: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How often an epoch shows each patch, so that all ontologies are shown alike and an epoch stays as long."""
+    frequency = np.ones(len(own))
+    present = np.unique(own[training])
+    for index in present:
+        kinds = [training & (own == index) & kind for kind in (has_drawn, ~has_drawn)]
+        shares = [DRAWN_SHARE, 1.0 - DRAWN_SHARE] if all(kind.any() for kind in kinds) else [1.0, 1.0]
+        for kind, share in zip(kinds, shares, strict=True):
+            frequency[kind] = share * training.sum() / len(present) / max(1, kind.sum())
     return frequency

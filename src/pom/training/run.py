@@ -47,6 +47,7 @@ class Assignment:
     counterexamples: int
     """How many of the training patches belong to other ontologies."""
     folder: Path
+    labels: Literal["annotations", "single networks"] = "annotations"
     checkpoint: Path | None = None
     """Weights to begin with."""
     keep_finished: bool = False
@@ -137,6 +138,7 @@ def _record(assignment: Assignment, plan: Plan, trained: Trained) -> TrainingRec
         patches=int((~patches.validation).sum()),
         validation_patches=int(patches.validation.sum()),
         counterexamples=assignment.counterexamples,
+        labels=assignment.labels,
         held_out=held_out(patches),
         epochs=trained.epochs,
         batch_size=trained.batch_size,

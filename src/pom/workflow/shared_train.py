@@ -6,27 +6,36 @@ import numpy as np
 
 from pom.io.checkpoints import ModelCard
 from pom.networks.devices import Devices
+from pom.project.names import UNKNOWN
 from pom.project.paths import Project
-from pom.sampling.patches import JointPatchSet
-from pom.training.objectives import joint_objective, joint_patches
+from pom.sampling.patches import JointPatchSet, PatchSet
+from pom.training.objectives import direct_objective, direct_patches, joint_objective, joint_patches
 from pom.training.run import Assignment, plan_of, train
+from pom.workflow.single_train import load_datasets
 
 
-def shared_train(project: Project, devices: Devices, checkpoint: Path | None) -> ModelCard:
+def shared_train(project: Project, devices: Devices, checkpoint: Path | None, *, direct: bool = False) -> ModelCard:
     """Trains the joint network.
 
     Args:
-        project: with joint labels.
+        project: with joint labels, or, if ``direct``, with sampled patches.
         devices: where.
         checkpoint: weights to begin with, a safetensors file or a network's folder.
+        direct: learn from the annotations alone, without what single networks say.
 
     Raises:
-        PomError: there are no joint labels, or the checkpoint does not fit.
+        PomError: the patches are not there, or the checkpoint does not fit.
     """
     configuration = project.configuration
-    patches = JointPatchSet.load(project.joint_dataset, "pom shared initialize")
-    outputs = tuple(patches.outputs.tolist())
-    labelled = joint_patches(patches)
+    patches: PatchSet
+    if direct:
+        patches = PatchSet.concatenate(list(load_datasets(project).values()))
+        outputs: tuple[str, ...] = (*project.ontology_slots, UNKNOWN)
+        labelled = direct_patches(patches, outputs)
+    else:
+        patches = joint = JointPatchSet.load(project.joint_dataset, "pom shared initialize")
+        outputs = tuple(joint.outputs.tolist())
+        labelled = joint_patches(joint)
     assignment = Assignment(
         kind="joint",
         title="Joint network",
@@ -35,9 +44,11 @@ def shared_train(project: Project, devices: Devices, checkpoint: Path | None) ->
         labelled=labelled,
         counterexamples=0,
         folder=project.joint_network,
+        labels="annotations" if direct else "single networks",
         checkpoint=checkpoint,
     )
     epochs, batch_size = configuration.shared_model_epochs, configuration.shared_model_batch_size
     plan = plan_of(configuration, epochs, batch_size, patches, devices)
     training = labelled.at(np.flatnonzero(~patches.validation))
-    return train(assignment, joint_objective(outputs, training), plan, devices)
+    objective = direct_objective(outputs, training) if direct else joint_objective(outputs, training)
+    return train(assignment, objective, plan, devices)
