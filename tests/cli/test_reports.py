@@ -46,6 +46,7 @@ def state(**changes: Any) -> Overview:
         "outdated": Outdated(),
         "joint_sampled": True,
         "joint_trained": True,
+        "direct": False,
         "processed": 12,
         "waiting": 1,
         "missing_macromolecules": {"Membrane": 4},
@@ -89,21 +90,25 @@ def test_training_without_held_out_patches(capsys: pytest.CaptureFixture[str]) -
     cards: Any = {"a": SimpleNamespace(validation={}), "b": SimpleNamespace(validation={})}
     reports.report_training(cards)
     assert lines(capsys) == ["No patches were held out, so there are no validation figures."]
-    cards["c"] = SimpleNamespace(validation={"Vesicle": {"dice": 0.5}})
+    cards = {"c": SimpleNamespace(validation={"Vesicle": {"dice": 0.5}}, calibration=None)}
     reports.report_training(cards)
-    assert [line.split() for line in lines(capsys)[2:]] == [["Vesicle", "0.500", "-", "-"]]
+    shown = lines(capsys)
+    assert shown[2].split() == ["Vesicle", "0.500", "-", "-"]
+    assert shown[3:] == ["c: not calibrated, as too little was held out."]
 
 
 def test_the_validation_table(capsys: pytest.CaptureFixture[str]) -> None:
+    found = SimpleNamespace(ece=0.0123, ece_before=0.0456, temperature=1.378)
     cards: Any = {
-        "a": SimpleNamespace(validation={"Vesicle": {"dice": 0.51249, "precision": 1.0}}),
-        "b": SimpleNamespace(validation={LONG: {"dice": float("nan"), "recall": 0.0}}),
+        "a": SimpleNamespace(validation={"Vesicle": {"dice": 0.51249, "precision": 1.0}}, calibration=found),
+        "b": SimpleNamespace(validation={LONG: {"dice": float("nan"), "recall": 0.0}}, calibration=None),
     }
     reports.report_training(cards)
     shown = lines(capsys)
     assert shown[0].split() == ["Validation", "Dice", "Precision", "Recall"]
     assert shown[2].split() == ["Vesicle", "0.512", "1.000", "-"]
     assert shown[3].split() == [*LONG.split(), "-", "-", "0.000"]
+    assert shown[4] == "a: calibration error 0.012 at temperature 1.38, 0.046 without."
 
 
 def test_the_processing_report(capsys: pytest.CaptureFixture[str]) -> None:

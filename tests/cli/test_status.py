@@ -155,6 +155,19 @@ def test_how_old_outputs_are_made_again(capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
+def test_tomograms_unlike_the_training_data(capsys: pytest.CaptureFixture[str]) -> None:
+    unlike = {"TS_[red]": 3.456, "TS_2": 1.01}
+    command.report_status([StepStatus("shared", 9, 0, (), 9, {}, 0, None, 0.0, n_unlike=5, unlike=unlike)])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert cells(lines[-5]) == ["Unlike the training data: shared", "Score"]
+    assert [cells(line) for line in lines[-3:-1]] == [["TS_[red]", "3.46"], ["TS_2", "1.01"]]
+    assert lines[-1] == (
+        "Look at these first, and annotate some of them if they are segmented badly. 3 more tomograms are above 1 too."
+    )
+    command.report_status([StepStatus("shared", 9, 0, (), 9, {}, 0, None, 0.0)])
+    assert "Unlike" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
@@ -185,7 +198,7 @@ def test_json_holds_everything(project: Project, claims: Claims) -> None:
     }  # fmt: skip
     assert step == {
         "step": "shared", "total": 6, "waiting": 3, "done": 1, "failed": {}, "outdated": 0, "per_hour": None,
-        "seconds_to_go": None,
+        "seconds_to_go": None, "n_unlike": 0, "unlike": {},
         "running": [{"tomogram": "TS_1", "host": HOST, "device": "", "since": None, "expected_end": None}],
     }  # fmt: skip
 

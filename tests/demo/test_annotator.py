@@ -69,6 +69,14 @@ def test_drawn_and_empty_boxes(features: tuple[Feature, ...], labels: NDArray[np
         assert sum(count == 0 for count in pixels) == EMPTY_BOXES
 
 
+@pytest.mark.parametrize(("drawn", "empty"), [(1, 0), (3, 1), (12, 4)])
+def test_as_many_boxes_as_asked_for(labels: NDArray[np.uint8], drawn: int, empty: int) -> None:
+    for value, feature in enumerate(annotate(np.random.default_rng(1), labels, SIDE, drawn, empty), start=1):
+        pixels = [np.count_nonzero(labels[area] == value) for area in areas(feature)]
+        assert sum(count >= FEWEST_PIXELS for count in pixels) == drawn
+        assert sum(count == 0 for count in pixels) == empty
+
+
 def test_no_empty_array_is_stored(features: tuple[Feature, ...]) -> None:
     assert all(mask.any() for feature in features for mask in feature.slices.values())
 

@@ -12,6 +12,7 @@ from pom.errors import PomError
 from pom.inference import predictor as predictor_module
 from pom.inference.predictor import Predictor
 from pom.inference.segment import quantise
+from pom.io.checkpoints import Calibration
 from pom.networks.orientations import orient
 from pom.networks.unet import UNet
 
@@ -116,6 +117,51 @@ def test_a_single_network_gives_a_probability(make_predictor: MakePredictor) -> 
     assert result.shape[1] == 1
     assert 0 <= result.min() < 0.1
     assert 0.9 < result.max() <= 1
+
+
+def calibration(temperature: float) -> Calibration:
+    return Calibration(
+        temperature=temperature, ece_before=0.1, ece=0.01, measured_on="other tomograms", n_pixels=1, n_tomograms=2,
+        n_orientations=1, bins_before=(), bins=(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["single", "joint"])
+@pytest.mark.parametrize("temperature", [0.5, 2.5])
+def test_the_temperature_divides_the_logits(
+    random_network: Callable[..., Any], kind: Literal["single", "joint"], temperature: float
+) -> None:
+    weights, card = random_network(kind, OUTPUTS if kind == "joint" else OUTPUTS[:1])
+    network = UNet(2, len(card.outputs), card.widths).eval()
+    network.load_state_dict(weights)
+    images = random_images(2, 32, 48)
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(images)) / temperature
+    expected = torch.softmax(logits, dim=1) if kind == "joint" else torch.sigmoid(logits)
+    card = card.model_copy(update={"calibration": calibration(temperature)})
+    result = predict(Predictor(weights, card, "cpu", bf16=False, n_orientations=1), images)
+    np.testing.assert_allclose(result, expected.numpy(), atol=1e-5)
+
+
+def test_each_orientation_has_the_temperature_before_they_are_averaged(random_network: Callable[..., Any]) -> None:
+    weights, card = random_network("joint", OUTPUTS)
+    card = card.model_copy(update={"calibration": calibration(3.0)})
+    images = random_images(1, 24, 24)
+    one, four = (Predictor(weights, card, "cpu", bf16=False, n_orientations=n) for n in (1, 4))
+    answers = [np.rot90(predict(one, np.rot90(images, k, (2, 3)).copy()), -k, (2, 3)) for k in range(4)]
+    np.testing.assert_allclose(predict(four, images), np.mean(answers, axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["single", "joint"])
+def test_temperature_one_and_none_change_no_bit(
+    make_predictor: MakePredictor, random_network: Callable[..., Any], kind: Literal["single", "joint"]
+) -> None:
+    weights, card = random_network(kind, OUTPUTS if kind == "joint" else OUTPUTS[:1])
+    assert card.calibration is None
+    images = random_images(2, 37, 53)
+    calibrated = card.model_copy(update={"calibration": calibration(1.0)})
+    result = predict(Predictor(weights, calibrated, "cpu", bf16=False, n_orientations=4), images)
+    np.testing.assert_array_equal(result, predict(make_predictor(4, kind), images))
 
 
 def test_no_images_give_nothing(make_predictor: MakePredictor) -> None:

@@ -9,7 +9,19 @@ import pytest
 import torch
 
 from pom.errors import PomError
-from pom.io.checkpoints import CARD_FILE, WEIGHTS_FILE, ModelCard, load_network, load_weights, read_card, save_network
+from pom.io.checkpoints import (
+    CARD_FILE,
+    FAMILIARITY_FILE,
+    WEIGHTS_FILE,
+    Calibration,
+    ModelCard,
+    ReliabilityBin,
+    load_familiarity,
+    load_network,
+    load_weights,
+    read_card,
+    save_network,
+)
 
 Network = tuple[dict[str, torch.Tensor], ModelCard]
 
@@ -36,6 +48,50 @@ def test_the_card_is_plain_json(tmp_path: Path, network: Network) -> None:
     card = json.loads((tmp_path / CARD_FILE).read_text())
     assert card["outputs"] == ["Disc", "_", "Unknown"]
     assert card["preprocessing"] == {"channels": ["Density", "Membrane"], "z_sum": 1, "binning": [2, 2, 2]}
+
+
+def test_a_card_with_its_calibration(tmp_path: Path, network: Network) -> None:
+    weights, card = network
+    part = ReliabilityBin(probability=0.9, drawn=0.85, pixels=100)
+    calibration = Calibration(
+        temperature=1.5, ece_before=0.08, ece=0.02, measured_on="other tomograms", n_pixels=100, n_tomograms=3,
+        n_orientations=4, bins_before=(part,), bins=(part,),
+    )  # fmt: skip
+    written = save_network(tmp_path, weights, card.model_copy(update={"calibration": calibration}))
+    read = read_card(tmp_path)
+    assert read == written
+    assert read is not None
+    assert (read.calibration, read.temperature) == (calibration, 1.5)
+
+
+def test_a_card_of_an_earlier_version(tmp_path: Path, network: Network) -> None:
+    """It knows nothing of calibration, nor of what is familiar, nor of the threshold of its labels."""
+    save_network(tmp_path, *network)
+    card = json.loads((tmp_path / CARD_FILE).read_text())
+    del card["calibration"], card["familiarity_sha256"], card["training"]["unknown_threshold"]
+    (tmp_path / CARD_FILE).write_text(json.dumps(card))
+    read = read_card(tmp_path)
+    assert read is not None
+    assert (read.calibration, read.temperature, read.training.unknown_threshold) == (None, 1.0, None)
+    assert load_familiarity(tmp_path, read) is None
+
+
+def test_what_is_familiar_belongs_to_one_network(
+    tmp_path: Path, network: Network, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = {"mean": torch.arange(3.0), "window": torch.tensor(64)}
+    card = save_network(tmp_path, *network, known)
+    loaded = load_familiarity(tmp_path, card)
+    assert loaded is not None
+    assert loaded.keys() == known.keys()
+    assert all(torch.equal(loaded[name], known[name]) for name in known)
+    assert not caplog.records
+    (tmp_path / FAMILIARITY_FILE).write_bytes(b"another")
+    assert load_familiarity(tmp_path, card) is None
+    assert "familiarity.safetensors is not the file that card.json beside it describes" in caplog.text
+    # A network that knows nothing leaves no file of an earlier one.
+    save_network(tmp_path, *network)
+    assert not (tmp_path / FAMILIARITY_FILE).exists()
 
 
 def test_weights_in_any_memory_layout(tmp_path: Path, network: Network) -> None:

@@ -24,6 +24,16 @@ def record(tomogram: str, network: str = "new") -> Record:
     )  # fmt: skip
 
 
+def test_a_record_of_an_earlier_version_has_no_score(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.write_record(record("TS_1").model_copy(update={"unlike": 1.25}))
+    assert [one.unlike for one in ledger.records()] == [1.25]
+    path = tmp_path / "records" / "TS_1.json"
+    values = json.loads(path.read_text())
+    del values["unlike"]
+    path.write_text(json.dumps(values))
+    assert [one.unlike for one in ledger.records()] == [None]
+
+
 def attempt(reason: str) -> Try:
     return Try(
         host="n1", device="cpu", started=5.0, seconds=1.5, reason=reason, traceback="Traceback\n  ä", log="w.log"

@@ -28,9 +28,11 @@ def joint(logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
 
 
 def partial(logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
-    """Of every other row it is only known what it is not."""
-    excluding = (torch.arange(SIDE) % 2 * CLASSES)[:, None]
-    return partial_loss(logits, labels + excluding, valid, torch.tensor([1.0, 2.0, 0.5, 3.0]), torch.tensor([True] * 4))
+    """In the right half it is only known what a pixel is not: the class after its label."""
+    allowed = torch.nn.functional.one_hot(labels, CLASSES).bool()
+    allowed[:, :, SIDE // 2 :] = ~allowed[:, :, SIDE // 2 :].roll(1, dims=3)
+    weights = torch.tensor([1.0, 2.0, 0.5, 3.0])
+    return partial_loss(logits, allowed.permute(0, 3, 1, 2), valid, weights, torch.ones(CLASSES))
 
 
 @pytest.mark.parametrize("loss", [single, joint, partial])
@@ -122,20 +124,22 @@ def test_dice_loss_by_hand() -> None:
 def test_partial_loss_by_hand() -> None:
     """Classes 0 to 2 of probabilities 1/2, 1/4, 1/4: a pixel drawn as 0, one that is not 0, one that is not 1."""
     logits = torch.log(torch.tensor([0.5, 0.25, 0.25])).reshape(1, 3, 1, 1).expand(1, 3, 1, 3)
-    labels, valid = torch.tensor([[[0, 3, 4]]]), torch.ones(1, 1, 3, dtype=torch.bool)
-    weights, everything = torch.tensor([2.0, 9.0, 9.0]), torch.tensor([True] * 3)
+    allowed = torch.tensor([[1, 0, 1], [0, 1, 0], [0, 1, 1]], dtype=torch.bool).reshape(1, 3, 1, 3)
+    valid = torch.ones(1, 1, 3, dtype=torch.bool)
+    weights, everything = torch.tensor([2.0, 9.0, 9.0]), torch.ones(3)
     entropy = -(2.0 * math.log(0.5) + math.log(0.5) + math.log(0.75)) / 4.0
     # Class 0 alone occurs: it is known of the first two pixels whether they are of it.
     dice = 1 - (2 * 0.5 + 1) / (0.5 + 0.5 + 1 + 1)
-    assert partial_loss(logits, labels, valid, weights, everything).item() == pytest.approx(entropy + dice)
-    # Where nothing can be class 2, what is not 1 can only be 0.
-    entropy = -(2.0 * math.log(0.5) + math.log(0.25) + math.log(0.5)) / 4.0
-    possible = torch.tensor([True, True, False])
-    assert partial_loss(logits, labels, valid, weights, possible).item() == pytest.approx(entropy + dice)
+    assert partial_loss(logits, allowed, valid, weights, everything).item() == pytest.approx(entropy + dice)
+    # Where nothing can be class 2, and class 0 counts half.
+    entropy = -(2.0 * math.log(0.5) + math.log(0.25) + math.log(0.25)) / 4.0
+    prior = torch.tensor([0.5, 1.0, 0.0])
+    assert partial_loss(logits, allowed, valid, weights, prior).item() == pytest.approx(entropy + dice)
 
 
 def test_partial_loss_of_whole_labels_is_the_joint_loss() -> None:
     logits, labels, valid = random_problem()
-    same, everything = torch.ones(CLASSES), torch.tensor([True] * CLASSES)
-    value = partial_loss(logits, labels, valid, same, everything)
+    same = torch.ones(CLASSES)
+    allowed = torch.nn.functional.one_hot(labels, CLASSES).permute(0, 3, 1, 2).bool()
+    value = partial_loss(logits, allowed, valid, same, same)
     assert value.item() == pytest.approx(joint_loss(logits, labels, valid, same).item(), rel=1e-6)

@@ -78,12 +78,13 @@ def test_a_patch_is_the_window_that_inference_sees(tmp_path: Path, binning: Binn
         left = pad + int(np.floor(x - 16)) // binning[2] - (columns - boxes[1]) // 2
         np.testing.assert_array_equal(patch.image, padded[:, top : top + rows, left : left + columns])
         assert patch.centre == (z, int(np.floor(y)), int(np.floor(x)))
+        assert patch.corner == (z // binning[0], top - pad, left - pad)
 
 
 def test_patch_sides() -> None:
-    """A box of 128 at binning 2 has 64 pixels, and 16 of context on each side; sides are multiples of 16."""
+    """A box of 128 at binning 2 has 64 pixels, and 48 of context on each side; sides are multiples of 16."""
     assert [patch_side(128, 2), patch_side(32, 2), patch_side(33, 2), patch_side(100, 1), patch_side(1, 2)] == [
-        96, 48, 64, 144, 48,
+        160, 112, 128, 208, 112,
     ]  # fmt: skip
 
 
@@ -106,21 +107,22 @@ def test_boxed_are_the_pixels_wholly_in_the_box(centre: tuple[float, float], box
 
 
 def test_what_lies_beyond_the_edge_is_reflected_and_masked() -> None:
-    patch = cut_one(boxed_feature([(4, 2)]), coordinates())
-    # The box begins 14 and 12 pixels, 7 and 6 binned ones, before the edge; 16 of context come before it.
-    np.testing.assert_array_equal(patch.image[1, :, 30], [*range(23, 0, -1), *range(25)])
-    np.testing.assert_array_equal(patch.image[2, 30, :], [*range(22, 0, -1), *range(26)])
-    assert not patch.inside[:23].any()
-    assert not patch.inside[:, :22].any()
-    assert patch.inside[23:, 22:].all()
-    assert patch.boxed[23:32, 22:32].all()
+    patch = cut_one(boxed_feature([(4, 2)]), coordinates(shape=(8, 120, 121)))
+    # The box begins 14 and 12 pixels, 7 and 6 binned ones, before the edge; 48 of context come before it.
+    assert patch.corner[1:] == (-55, -54)
+    np.testing.assert_array_equal(patch.image[1, :, 60], [*range(55, 0, -1), *range(57)])
+    np.testing.assert_array_equal(patch.image[2, 60, :], [*range(54, 0, -1), *range(58)])
+    assert not patch.inside[:55].any()
+    assert not patch.inside[:, :54].any()
+    assert patch.inside[55:, 54:].all()
+    assert patch.boxed[55:64, 54:64].all()
     assert patch.boxed.sum() == 9 * 10
 
 
 def test_a_tomogram_smaller_than_the_patch() -> None:
     small = coordinates(shape=(4, 20, 10))
     patch = cut_one(boxed_feature([(5, 10)], z=1), small)
-    assert patch.image.shape == (3, 48, 48)
+    assert patch.image.shape == (3, 112, 112)
     assert patch.inside.sum() == 10 * 5
     np.testing.assert_array_equal(patch.boxed, patch.inside)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pom.sampling.joint_labels import joint_labels
+from pom.sampling.joint_labels import THRESHOLDS, choose_threshold, joint_labels
 
 SIDE = 24
 UNKNOWN = 2
@@ -99,3 +99,51 @@ def test_the_probabilities_are_left_as_they_were() -> None:
     everywhere = np.ones((1, SIDE, SIDE), np.bool_)
     joint_labels(scores, np.array([0]), everywhere, everywhere, 0.33)
     assert (scores == 0.5).all()
+
+
+def choose(
+    first: NDArray[np.floating], second: NDArray[np.floating], own: list[int], drawn: NDArray[np.bool_]
+) -> tuple[float, dict[float, float]]:
+    """Of patches with two ontologies, known everywhere; every argument is (n, y, x), ``own`` (n,)."""
+    scores = np.stack([first, second], axis=1).astype(np.float32)
+    return choose_threshold(scores, np.array(own, np.intp), drawn, np.ones(drawn.shape, np.bool_))
+
+
+def test_the_threshold_is_the_one_that_names_what_was_drawn() -> None:
+    """The network says 0.72 where something is drawn, and 0.47 where nothing is."""
+    drawn = columns(4, 12)[None]
+    scores = np.where(drawn, 0.72, 0.47)
+    threshold, dices = choose(scores, 0.1 + 0 * scores, [0], drawn)
+    assert list(dices) == THRESHOLDS.tolist()
+    assert {value for limit, value in dices.items() if 0.47 < limit <= 0.7} == {1.0}
+    assert dices[0.75] == 0.0
+    assert dices[0.3] == pytest.approx(2 * 8 / (24 + 8), abs=1e-3)
+    # All from 0.5 to 0.7 are as good: the one nearest to 0.33.
+    assert threshold == 0.5
+
+
+def test_another_ontology_that_is_likelier_is_not_named_whatever_the_threshold() -> None:
+    drawn = columns(0, 12)[None]
+    threshold, dices = choose(np.where(drawn, 0.4, 0.9), np.where(drawn, 0.2, 0.95), [0], drawn)
+    assert dices[0.05] == dices[0.4] == 1.0
+    assert dices[0.45] == 0.0
+    assert threshold == 0.35
+
+
+def test_ontologies_count_alike_and_empty_boxes_count_too() -> None:
+    """One asks for a low threshold; the other, with more pixels and an empty box, for a high one."""
+    narrow, wide, none = columns(0, 2), columns(0, 20), columns(0, 0)
+    drawn = np.stack([narrow, wide, none])
+    first = np.stack([np.where(narrow, 0.4, 0.0), 0.0 * narrow, 0.0 * narrow])
+    second = np.stack([0.0 * wide, np.where(wide, 0.9, 0.0), np.full(wide.shape, 0.3)])
+    threshold, dices = choose(first, second, [0, 1, 1], drawn)
+    assert dices[0.35] == 1.0
+    assert dices[0.3] == pytest.approx((1.0 + 2 * 20 / (20 + 20 + 24)) / 2, abs=1e-3)
+    assert dices[0.45] == 0.5
+    assert threshold == 0.35
+
+
+def test_without_anything_drawn_the_usual_threshold_holds() -> None:
+    nothing = np.zeros((2, SIDE, SIDE), np.bool_)
+    assert choose(0.5 + nothing, 0.2 + nothing, [0, 1], nothing) == (0.33, {})
+    assert choose(0.5 + nothing[:0], 0.2 + nothing[:0], [], nothing[:0]) == (0.33, {})

@@ -23,6 +23,7 @@ def patch_set(ontology: str = "Disc", side: int = SIDE, preprocessing: str = "{}
         ontologies=np.array([ontology] * N),
         tomograms=np.array(["TS_1", "TS_1", "TS_2", "a long name with spaces", "TS_é"]),
         centres=random.integers(0, 100, (N, 3)),
+        corners=random.integers(-20, 50, (N, 3)),
         validation=np.array([True, False, False, True, False]),
         preprocessing=preprocessing,
         pixel_size=15.68,
@@ -31,7 +32,9 @@ def patch_set(ontology: str = "Disc", side: int = SIDE, preprocessing: str = "{}
 
 def joint_set() -> JointPatchSet:
     labels = np.arange(N * SIDE * SIDE, dtype=np.uint8).reshape(N, SIDE, SIDE) % 3
-    return JointPatchSet(**vars(patch_set()), labels=labels, outputs=np.array(["Disc", "_", "Unknown"]))
+    return JointPatchSet(
+        **vars(patch_set()), labels=labels, outputs=np.array(["Disc", "_", "Unknown"]), unknown_threshold=0.4
+    )
 
 
 def assert_equal(left: PatchSet, right: PatchSet) -> None:

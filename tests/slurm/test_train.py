@@ -31,9 +31,10 @@ def random_patches(n: int) -> JointPatchSet:
     return JointPatchSet(
         images=random.normal(size=(n, 1, 32, 32)).astype(np.float32), drawn=random.random((n, 32, 32)) < 0.3,
         boxed=everywhere, inside=everywhere, ontologies=np.array(["Disc"] * n), tomograms=np.array(["TS_1"] * n),
-        centres=np.zeros((n, 3), np.int64), validation=validation, pixel_size=10.0,
+        centres=np.zeros((n, 3), np.int64), corners=np.zeros((n, 3), np.int64), validation=validation, pixel_size=10.0,
         preprocessing=Preprocessing(channels=("Density",), z_sum=1, binning=(1, 1, 1)).model_dump_json(),
         labels=random.integers(0, 2, (n, 32, 32)).astype(np.uint8), outputs=np.array(["Disc", "Unknown"]),
+        unknown_threshold=0.33,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from pom.errors import PomError
 from pom.networks.devices import Devices
 from pom.networks.unet import UNet
 from pom.training.data import EpochBatches, LabelledPatches
-from pom.training.fit import STATE, Plan, Trained, fit, forget_training, step_size
+from pom.training.fit import STATE, Plan, Trained, fingerprint, fit, forget_training, step_size
 from pom.training.objectives import single_objective
 
 WIDTHS = (8, 16)
@@ -49,17 +50,10 @@ def plan(epochs: int = 6, *, stop_early: bool = False, learning_rate: float = 3e
 def train(folder: Path, chosen: Plan, network: nn.Module | None = None) -> Trained:
     torch.manual_seed(0)
     training, validation = patches(16), patches(4, seed=1)
-    return fit(
-        network or UNet(1, 1, WIDTHS),
-        single_objective("Square", training),
-        training,
-        validation,
-        torch.tensor([True]),
-        chosen,
-        Devices(),
-        folder,
-        "Square",
-    )
+    network = network or UNet(1, 1, WIDTHS)
+    mark = fingerprint(network, training, validation, chosen)
+    objective, density = single_objective("Square", training), torch.tensor([True])
+    return fit(network, objective, training, validation, density, chosen, Devices(), folder, "Square", mark)
 
 
 def weights(trained: Trained) -> dict[str, Tensor]:
@@ -207,8 +201,8 @@ try:
     trained = test_fit.train(Path({folder!r}), test_fit.plan(4))
 except KeyboardInterrupt:
     sys.exit(130)
-print(json.dumps({{"first": is_first_process(), "dice": trained.validation["Square"]["dice"],
-                   "epochs": len(trained.history)}}))
+answer = {{"first": is_first_process(), "dice": trained.validation["Square"]["dice"], "epochs": len(trained.history)}}
+Path({folder!r} + f"-{{os.getpid()}}.json").write_text(json.dumps(answer))
 """
 
 
@@ -225,10 +219,17 @@ def on_two_processes(tmp_path: Path) -> Callable[[str], subprocess.CompletedProc
     )
 
 
-def test_two_processes_train_together(on_two_processes: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+def answers_in(folder: Path) -> list[dict[str, Any]]:
+    """What each process has found; both write to one standard output, where lines would run into each other."""
+    return [json.loads(path.read_text()) for path in folder.glob("out-*.json")]
+
+
+def test_two_processes_train_together(
+    on_two_processes: Callable[[str], subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     result = on_two_processes("nobody")
     assert result.returncode == 0, result.stderr
-    answers = sorted((json.loads(line) for line in result.stdout.splitlines()), key=lambda answer: answer["first"])
+    answers = sorted(answers_in(tmp_path), key=lambda answer: answer["first"])
     assert [answer.pop("first") for answer in answers] == [False, True]
     assert answers[0] == answers[1]
     assert answers[0]["epochs"] == 4
@@ -242,7 +243,7 @@ def test_processes_stop_together_and_go_on(
     assert (tmp_path / "out" / "history.csv").read_text().splitlines()[-1].startswith("2,")
     result = on_two_processes("nobody")
     assert result.returncode == 0, result.stderr
-    assert [json.loads(line)["epochs"] for line in result.stdout.splitlines()] == [4, 4]
+    assert [answer["epochs"] for answer in answers_in(tmp_path)] == [4, 4]
 
 
 def test_an_epoch_shows_every_patch_once_whatever_the_number_of_processes() -> None:

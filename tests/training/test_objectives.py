@@ -20,6 +20,7 @@ def patch_set(ontologies: list[str], validation: list[bool]) -> PatchSet:
         ontologies=np.array(ontologies),
         tomograms=np.array(["TS_1"] * n),
         centres=np.zeros((n, 3), np.int64),
+        corners=np.array([(i, 0, 0) for i in range(n)]),
         validation=np.array(validation),
         preprocessing="{}",
         pixel_size=15.68,
@@ -60,9 +61,12 @@ OUTPUTS = ("A", "_", "B", "Unknown")
 def test_a_box_says_what_is_its_ontology_and_what_is_not() -> None:
     patches = patch_set(["B", "A"], [False, False])
     patches.boxed[:, :, 0] = False
-    labelled = direct_patches(patches, OUTPUTS)
-    assert labelled.target[0, :, 1].tolist() == [2, 2, 2 + 4, 2 + 4]
-    assert labelled.target[1, :, 1].tolist() == [0, 0, 0 + 4, 0 + 4]
+    labelled, sets = direct_patches(patches, OUTPUTS)
+    allowed = sets[labelled.target]
+    for patch, own in enumerate((2, 0)):
+        only, others = torch.arange(4) == own, torch.arange(4) != own
+        assert torch.equal(allowed[patch, :, 1], torch.stack([only, only, others, others]))
+        assert allowed[patch, :, 0].all()
     assert torch.equal(labelled.valid, torch.from_numpy(patches.boxed))
     assert labelled.own.tolist() == [2, 0]
     assert not labelled.drawn[:, :, 0].any()
@@ -71,18 +75,24 @@ def test_a_box_says_what_is_its_ontology_and_what_is_not() -> None:
 def test_all_ontologies_are_shown_alike_and_mostly_where_they_are() -> None:
     patches = patch_set([*"AAAAAAAAA", "B"], [False] * 10)
     patches.drawn[3:9] = False
-    frequency = direct_patches(patches, OUTPUTS).frequency
-    assert frequency[:3].tolist() == pytest.approx([0.8 * 5 / 3] * 3)
-    assert frequency[3:9].tolist() == pytest.approx([0.2 * 5 / 6] * 6)
-    assert frequency[9] == pytest.approx(5)
-    assert frequency.sum() == pytest.approx(10)
+    frequency = direct_patches(patches, OUTPUTS)[0].frequency
+    assert frequency[:3].tolist() == pytest.approx([0.8 * 48 / 3] * 3)
+    assert frequency[3:9].tolist() == pytest.approx([0.2 * 48 / 6] * 6)
+    assert frequency[9] == pytest.approx(48)
+    assert frequency.sum() == pytest.approx(96)
+
+
+def test_an_epoch_of_many_patches_shows_as_many() -> None:
+    frequency = direct_patches(patch_set([*"AB"] * 100, [*[False] * 198, True, True]), OUTPUTS)[0].frequency
+    assert frequency[:198].tolist() == pytest.approx([1.0] * 198)
 
 
 def test_nothing_is_taken_for_what_nobody_annotated() -> None:
     """The outputs of an empty place, or of an ontology without boxes, take no share of what is not A."""
-    training = direct_patches(patch_set(["A", "A"], [False, False]), OUTPUTS)
+    training, sets = direct_patches(patch_set(["A", "A"], [False, False]), OUTPUTS)
     logits = torch.zeros(1, 4, 1, 1, requires_grad=True)
-    loss = direct_objective(OUTPUTS, training).loss(logits, torch.tensor([[[0 + 4]]]), torch.tensor([[[True]]]))
+    not_a = training.target[:1, 3:, :1]
+    loss = direct_objective(OUTPUTS, sets, training).loss(logits, not_a, torch.tensor([[[True]]]))
     torch.autograd.backward(loss)
     assert logits.grad is not None
     assert [round(value, 3) for value in logits.grad[0, :, 0, 0].tolist()] == [0.25, 0.25, 0.25, -0.75]

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
@@ -15,8 +16,10 @@ from pom.io.checkpoints import WEIGHTS_FILE, load_network, save_network
 from pom.io.scns import read_scns, write_scns
 from pom.networks.devices import Devices
 from pom.project.paths import Project
+from pom.sampling.joint_labels import THRESHOLDS
 from pom.sampling.patches import JointPatchSet
 from pom.workflow.process_tomograms import Redo
+from pom.workflow.segmentation import Segmentation
 from pom.workflow.shared_initialize import shared_initialize
 from pom.workflow.shared_process import shared_process
 from pom.workflow.shared_train import shared_train
@@ -32,20 +35,26 @@ OUTPUTS = ("Disc", "_", "Square", "Unknown")
 
 def assert_complete(folder: Path, epochs: int, judged: set[str]) -> None:
     """What a person finds in a network's folder after training."""
-    files = {"weights.safetensors", "card.json", "history.csv", "curves.png", "montage.png"}
+    files = {"weights.safetensors", "card.json", "history.csv", "curves.png", "montage.png", "reliability.png"}
+    _, card = load_network(folder, "pom train")
+    if card.kind == "joint":
+        files.add("familiarity.safetensors")
     assert {path.name for path in folder.iterdir()} == files
     with (folder / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == list(range(1, epochs + 1))
     assert all(np.isfinite(float(row["loss"])) for row in rows)
-    for picture in ("curves.png", "montage.png"):
+    for picture in ("curves.png", "montage.png", "reliability.png"):
         data = (folder / picture).read_bytes()
         assert data.startswith(PNG)
         assert len(data) > 5000
-    _, card = load_network(folder, "pom train")
     assert card.validation.keys() == judged
     assert card.preprocessing.channels == ("Density", "_", "Membrane")
     assert card.training.held_out == "tomograms"
+    assert card.calibration is not None
+    assert card.calibration.n_tomograms == len(card.training.validation_tomograms)
+    assert card.calibration.n_orientations == 4
+    assert 0.1 <= card.temperature == card.calibration.temperature <= 10.0
     assert set(card.training.tomograms) | set(card.training.validation_tomograms) == {"TS_1", "TS_2", "TS_3"}
     assert not set(card.training.tomograms) & set(card.training.validation_tomograms)
 
@@ -67,6 +76,8 @@ def test_from_annotations_to_segmentations(make_project: MakeProject) -> None:
     assert (summary.patches, summary.validation_patches) == (8, 4)
     assert list(summary.share_of_pixels) == ["Disc", "Square", "Unknown"]
     assert sum(summary.share_of_pixels.values()) == pytest.approx(1.0)
+    assert summary.unknown_threshold_from == "the validation patches"
+    assert summary.unknown_threshold in THRESHOLDS
     joint = JointPatchSet.load(project.joint_dataset, "pom shared initialize")
     assert tuple(joint.outputs.tolist()) == OUTPUTS
     own = np.where(joint.ontologies == "Disc", 0, 2)[:, None, None]
@@ -78,6 +89,7 @@ def test_from_annotations_to_segmentations(make_project: MakeProject) -> None:
     card = shared_train(project, CPU, None)
     assert_complete(project.joint_network, epochs=3, judged={"Disc", "Square"})
     assert (card.kind, card.outputs, card.training.labels) == ("joint", OUTPUTS, "single networks")
+    assert card.training.unknown_threshold == joint.unknown_threshold == summary.unknown_threshold
 
     report = shared_process(project, CPU, redo=Redo.everything())
     assert (report.done, report.failed) == (["TS_1", "TS_2", "TS_3"], {})
@@ -89,6 +101,9 @@ def test_from_annotations_to_segmentations(make_project: MakeProject) -> None:
                 volumes.append(np.array(mrc.data, int))
         assert np.sum(volumes, axis=0).max() <= 127 + 2
     assert len(list(project.output_dir.glob("*.mrc"))) == 9
+    scores = [record.unlike for record in Segmentation.joint(project).ledger.records()]
+    assert len(scores) == 3
+    assert all(score is not None and score > 0 for score in scores)
 
 
 def test_straight_from_annotations_to_the_joint_network(make_project: MakeProject) -> None:
@@ -97,11 +112,35 @@ def test_straight_from_annotations_to_the_joint_network(make_project: MakeProjec
         shared_train(project, CPU, None, direct=True)
     single_initialize(project)
     card = shared_train(project, CPU, None, direct=True)
-    assert_complete(project.joint_network, epochs=3, judged={"Disc", "Square"})
+    assert_complete(project.joint_teacher, epochs=2, judged={"Disc", "Square"})
+    assert_complete(project.joint_network, epochs=1, judged={"Disc", "Square"})
+    assert card.training.started_from == str(project.joint_teacher)
     assert (card.kind, card.outputs, card.training.labels) == ("joint", OUTPUTS, "annotations")
     assert (card.training.patches, card.training.validation_patches) == (16, 8)
     assert not project.joint_dataset.exists()
     assert shared_process(project, CPU).done == ["TS_1", "TS_2", "TS_3"]
+
+
+def test_a_threshold_in_the_configuration_holds(make_project: MakeProject, random_network: Callable[..., Any]) -> None:
+    chosen = []
+    for folder, settings in (("a", {"shared_model_unknown_class_threshold": 0.33}), ("b", {"validation_share": 0.0})):
+        project = make_project(make_project().folder / folder, **settings)
+        single_initialize(project)
+        for ontology in project.ontologies:
+            save_network(project.single_network(ontology), *random_network("single", (ontology,)))
+        summary = shared_initialize(project, selective=True, devices=CPU)
+        chosen.append((summary.unknown_threshold, summary.unknown_threshold_from))
+        assert JointPatchSet.load(project.joint_dataset, "").unknown_threshold == 0.33
+    assert chosen == [(0.33, "the configuration"), (0.33, "nothing held out")]
+
+
+def test_without_validation_nothing_is_calibrated(make_project: MakeProject) -> None:
+    project = make_project(validation_share=0.0, shared_model_epochs=1)
+    single_initialize(project)
+    card = shared_train(project, CPU, None, direct=True)
+    assert (card.calibration, card.temperature) == (None, 1.0)
+    assert not (project.joint_network / "reliability.png").exists()
+    assert (project.joint_network / "familiarity.safetensors").exists()
 
 
 def test_each_step_names_the_one_before(make_project: MakeProject) -> None:

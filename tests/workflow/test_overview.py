@@ -68,7 +68,11 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> dict[Path, Figures | Exception]:
         found = known.get(folder)
         if isinstance(found, Exception):
             raise found
-        return None if found is None else SimpleNamespace(validation=found, outputs=known_outputs(folder))
+        if found is None:
+            return None
+        labels = "annotations" if (folder / "direct").exists() else "single networks"
+        training = SimpleNamespace(labels=labels)
+        return SimpleNamespace(validation=found, outputs=known_outputs(folder), training=training)
 
     def known_outputs(folder: Path) -> tuple[str, ...]:
         file = folder / "outputs.json"
@@ -110,7 +114,8 @@ def test_the_way_through_a_project_one_command_after_the_other(
     sample(project, "Vesicle")
     assert following(project) == "pom single initialize"
     sample(project)
-    assert following(project) == "pom single train --all"
+    assert following(project) == "pom shared train --direct"
+    # Who trains a single network goes the published way.
     train(cards, project.single_network("Vesicle"), {"Vesicle": {"dice": 0.8}})
     assert following(project) == "pom single train -o 'Inner membrane'"
     train(cards, project.single_network("Inner membrane"), {})
@@ -122,6 +127,23 @@ def test_the_way_through_a_project_one_command_after_the_other(
     for name in ("TS_0", "TS_1"):
         touch(*(project.output(name, ontology) for ontology in (*ONTOLOGIES, "Unknown")))
     assert following(project) == "nothing: every tomogram is segmented"
+
+
+def test_the_way_straight_from_the_annotations(tmp_path: Path, cards: dict[Path, Figures | Exception]) -> None:
+    project = make(tmp_path)
+    annotate(project, "TS_0", {"Vesicle": 3, "Inner membrane": 1})
+    touch(project.annotation("TS_0"), seconds_from_now=-6 * HOUR)
+    for ontology in ONTOLOGIES:
+        touch(project.single_dataset(ontology), seconds_from_now=-5 * HOUR)
+    assert told(overview(project)) == ("pom shared train --direct", ())
+    train(cards, project.joint_network, {"Vesicle": {"dice": 0.9}})
+    touch(project.joint_network / "direct", project.joint_network / CARD_FILE, seconds_from_now=-4 * HOUR)
+    assert told(overview(project)) == ("pom shared process", ())
+    touch(project.single_dataset("Vesicle"), seconds_from_now=-3 * HOUR)
+    note = "What the joint network learnt from has been made again since it was trained."
+    assert told(overview(project)) == ("pom shared train --direct", (note,))
+    touch(project.annotation("TS_0"))
+    assert overview(project).next_command == "pom single initialize"
 
 
 def test_what_is_counted(tmp_path: Path, cards: dict[Path, Figures | Exception]) -> None:
@@ -215,7 +237,7 @@ def test_what_is_older_than_what_it_was_made_from_is_made_again(finished: Projec
     older = "1 tomogram was segmented by an older network: pom shared process --outdated."
     assert told(overview(finished)) == ("pom shared process --outdated", (older,))
     touch(finished.joint_dataset, seconds_from_now=-1.5 * HOUR)
-    labels = "The joint labels have been made again since the joint network was trained."
+    labels = "What the joint network learnt from has been made again since it was trained."
     assert told(overview(finished)) == ("pom shared train", (labels, older))
     touch(finished.single_network("Vesicle") / CARD_FILE, seconds_from_now=-1.4 * HOUR)
     networks = "The joint labels are older than the single networks or the ontologies that they come from."

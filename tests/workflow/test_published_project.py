@@ -69,7 +69,7 @@ def test_every_box_becomes_a_patch(project: Project, caplog: pytest.LogCaptureFi
         boxes = sum(len(centres) for feature in features for centres in feature["boxes"].values())
         assert (row.tomograms, row.boxes, row.dropped) == (2, boxes, {})
         patches = PatchSet.load(project.single_dataset(row.ontology), "pom single initialize")
-        assert patches.images.shape == (boxes, 2, 96, 96)
+        assert patches.images.shape == (boxes, 2, 160, 160)
         # All lie within the tomograms, at even and odd places; an odd one has a binned pixel less each way.
         for name, side in (("new_00", 64), ("tomo_00", 32)):
             boxed = patches.boxed[patches.tomograms == name].sum(axis=(1, 2))

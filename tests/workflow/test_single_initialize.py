@@ -35,7 +35,7 @@ def test_patches_and_their_counts(make_project: MakeProject) -> None:
     assert summary.rows == [OntologyCount("Disc", 3, 12, 6, 6), OntologyCount("Square", 3, 12, 6, 6)]
     assert (summary.unknown_titles, summary.failed) == ([], {})
     patches = load(project, "Disc")
-    assert patches.images.shape == (12, 2, 48, 48)
+    assert patches.images.shape == (12, 2, 112, 112)
     assert patches.ontologies.tolist() == ["Disc"] * 12
     assert patches.tomograms.tolist() == ["TS_1"] * 4 + ["TS_2"] * 4 + ["TS_3"] * 4
     assert patches.centres[:4].tolist() == [[3, 20, 22], [3, 47, 16], [8, 20, 22], [8, 44, 52]]
@@ -100,7 +100,7 @@ def test_a_larger_box_gives_several_patches(make_project: MakeProject) -> None:
     disc, _ = single_initialize(project).rows
     assert disc == OntologyCount("Disc", 1, 4, 4, 0)
     patches = load(project, "Disc")
-    assert patches.images.shape == (16, 2, 48, 48)  # four boxes of four tiles each
+    assert patches.images.shape == (16, 2, 112, 112)  # four boxes of four tiles each
     # Every tile is 24 pixels wide; the box of the disc reaches 4 pixels over one edge and 2 over the other.
     assert patches.boxed.sum(axis=(1, 2))[:4].tolist() == [10 * 11, 10 * 12, 12 * 11, 12 * 12]
 
@@ -226,10 +226,10 @@ def test_a_patch_is_what_inference_sees(
     for image, inside, name, (z, y, x) in zip(
         patches.images, patches.inside, patches.tomograms.tolist(), patches.centres.tolist(), strict=True
     ):
-        # The box of 32 pixels is 16 binned ones, in the middle of the patch of 48.
-        section = np.pad(volumes[name][z // 2], ((0, 0), (48, 48), (48, 48)), "wrap")
-        top, left = 48 + (y - 16) // 2 - 16, 48 + (x - 16) // 2 - 16
-        window = section[:, top : top + 48, left : left + 48]
+        # The box of 32 pixels is 16 binned ones, in the middle of the patch of 112.
+        section = np.pad(volumes[name][z // 2], ((0, 0), (112, 112), (112, 112)), "wrap")
+        top, left = 112 + (y - 16) // 2 - 48, 112 + (x - 16) // 2 - 48
+        window = section[:, top : top + 112, left : left + 112]
         np.testing.assert_array_equal(image[:, inside], window[:, inside])
 
 

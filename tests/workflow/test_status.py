@@ -120,6 +120,18 @@ def test_each_tomogram_is_counted_once(project: Project, card: ModelCard, claims
     }  # fmt: skip
 
 
+def test_tomograms_unlike_the_training_data_are_named(project: Project, card: ModelCard) -> None:
+    """Those of an older network are not, since another one may know them."""
+    scores = {"TS_0": 1.7, "TS_1": 0.6, "TS_2": None, "TS_3": 2.5, "TS_4": 1.0}
+    write_outputs(project, *scores, "TS_5")
+    for name, score in scores.items():
+        ledger_of(project).write_record(record(name, card.weights_sha256).model_copy(update={"unlike": score}))
+    ledger_of(project).write_record(record("TS_5", "older").model_copy(update={"unlike": 9.0}))
+    status = look(project)["shared"]
+    assert (status.done, status.outdated, status.n_unlike) == (6, 1, 2)
+    assert list(status.unlike.items()) == [("TS_3", 2.5), ("TS_0", 1.7)]
+
+
 def test_what_is_done_has_not_failed(project: Project, card: ModelCard) -> None:
     fail(project, "TS_0")
     write_outputs(project, "TS_0")

@@ -62,6 +62,15 @@ def report_training(cards: "Mapping[str, ModelCard]") -> None:
         show("No patches were held out, so there are no validation figures.")
         return
     show_table(("Validation", "Dice", "Precision", "Recall"), rows)
+    for name, card in cards.items():
+        if card.calibration is None:
+            show(f"{name}: not calibrated, as too little was held out.")
+        else:
+            found = card.calibration
+            show(
+                f"{name}: calibration error {found.ece:.3f} at temperature {found.temperature:.2f}, "
+                f"{found.ece_before:.3f} without."
+            )
 
 
 def report_processing(report: "ProcessReport") -> None:
@@ -80,9 +89,9 @@ def report_processing(report: "ProcessReport") -> None:
 
 def report_demo(result: "DemoResult") -> None:
     """Shows how good the demo's segmentations are, and where the picture is."""
-    rows = [(ontology, figure(result.single[ontology]), figure(dice)) for ontology, dice in result.joint.items()]
-    means = (sum(dices.values()) / len(dices) for dices in (result.single, result.joint))
-    show_table(("Dice, unseen tomograms", "Single", "Joint"), [*rows, ("Mean", *(figure(mean) for mean in means))])
+    rows = [(ontology, figure(dice)) for ontology, dice in result.dice.items()]
+    mean = sum(result.dice.values()) / len(result.dice)
+    show_table(("On tomograms that nobody annotated", "Dice"), [*rows, ("Mean", figure(mean))])
     show(f"Picture: {result.picture}")
     show(f"Took {result.seconds / 60:.1f} minutes.")
 

@@ -39,7 +39,8 @@ def status(watch: Watch = False, as_json: AsJson = False) -> None:
     """Show how far the tomograms are, whoever works on them.
 
     For each step: how many tomograms wait, run (where, since when, until when), are done, or have failed and why;
-    how many of those done are of an older network; how fast it goes, and how long it will take.
+    how many of those done are of an older network; how fast it goes, and how long it will take. Tomograms that are
+    unlike the training data are named.
     """
     project = open_project()
     from pom.workflow.status import StatusSurvey
@@ -117,6 +118,17 @@ def _report_steps(steps: "Sequence[StepStatus]") -> None:
         if step.outdated:
             are = counted(step.outdated, "tomogram is", "tomograms are")
             show(f"{are} of an older network: {_command(step.step)} --outdated")
+        if step.n_unlike:
+            _report_unlike(step)
+
+
+def _report_unlike(step: "StepStatus") -> None:
+    from pom.cli.reports import show, show_table
+
+    show_table((f"Unlike the training data: {step.step}", "Score"), [(n, f"{s:.2f}") for n, s in step.unlike.items()])
+    more = step.n_unlike - len(step.unlike)
+    others = f" {counted(more, 'more tomogram is', 'more tomograms are')} above 1 too." if more else ""
+    show(f"Look at these first, and annotate some of them if they are segmented badly.{others}")
 
 
 def _row(step: "StepStatus") -> tuple[object, ...]:

@@ -15,11 +15,18 @@ OFF_CENTRE = 0.35  # of a box's side: objects lie anywhere in their boxes
 ATTEMPTS = 20
 
 
-def annotate(rng: np.random.Generator, labels: NDArray[np.uint8], side: int) -> tuple[Feature, ...]:
+def annotate(
+    rng: np.random.Generator,
+    labels: NDArray[np.uint8],
+    side: int,
+    drawn_boxes: int = DRAWN_BOXES,
+    empty_boxes: int = EMPTY_BOXES,
+) -> tuple[Feature, ...]:
     """Annotates each ontology that occurs in ``labels`` (z, y, x; k + 1 for ``ONTOLOGIES[k]``) in a few boxes.
 
     A box is ``side`` pixels wide, lies within its slice, and everything of its ontology inside is drawn. The
-    drawn boxes are spread over the depth at which the ontology occurs; a few more boxes hold nothing of it.
+    ``drawn_boxes`` are spread over the depth at which the ontology occurs; ``empty_boxes`` more hold nothing of it.
+    There are fewer of either where there is no room.
 
     Raises:
         ValueError: a box does not fit into a slice.
@@ -29,19 +36,22 @@ def annotate(rng: np.random.Generator, labels: NDArray[np.uint8], side: int) -> 
     features = []
     for value, title in enumerate(ONTOLOGIES, start=1):
         mask = labels == value
-        boxes = _boxes_with_pixels(rng, mask, side) + _boxes_without(rng, labels, value, side) if mask.any() else []
+        if not mask.any():
+            continue
+        boxes = _boxes_with_pixels(rng, mask, side, drawn_boxes)
+        boxes += _boxes_without(rng, labels, value, side, empty_boxes)
         if boxes:
             features.append(_draw(title, mask, boxes, side))
     return tuple(features)
 
 
-def _boxes_with_pixels(rng: np.random.Generator, mask: NDArray[np.bool_], side: int) -> list[Box]:
+def _boxes_with_pixels(rng: np.random.Generator, mask: NDArray[np.bool_], side: int, number: int) -> list[Box]:
     """Boxes about random pixels of ``mask``, in slices that divide its pixels evenly."""
     filled = np.cumsum(mask.sum(axis=(1, 2)))
     boxes = []
-    for part in range(DRAWN_BOXES):
+    for part in range(number):
         for _ in range(ATTEMPTS):
-            share = (part + rng.random()) / DRAWN_BOXES
+            share = (part + rng.random()) / number
             z = int(np.searchsorted(filled, share * filled[-1], side="right"))
             y, x = rng.choice(np.argwhere(mask[z])) + rng.uniform(-OFF_CENTRE, OFF_CENTRE, 2) * side
             box = _within(mask.shape, side, z, x, y)
@@ -51,13 +61,17 @@ def _boxes_with_pixels(rng: np.random.Generator, mask: NDArray[np.bool_], side: 
     return boxes
 
 
-def _boxes_without(rng: np.random.Generator, labels: NDArray[np.uint8], value: int, side: int) -> list[Box]:
+def _boxes_without(
+    rng: np.random.Generator, labels: NDArray[np.uint8], value: int, side: int, number: int
+) -> list[Box]:
     """Boxes without a voxel of ``value``, as far as there is room: true negatives.
 
     They lie about other things, each in its turn, as a person shows a network what it must not take for its own.
     """
     boxes: list[Box] = []
     for other in np.tile(np.setdiff1d(labels, [value]), ATTEMPTS):
+        if len(boxes) == number:
+            break
         z = int(rng.integers(len(labels)))
         there = np.argwhere(labels[z] == other)
         if len(there):
@@ -65,8 +79,6 @@ def _boxes_without(rng: np.random.Generator, labels: NDArray[np.uint8], value: i
             box = _within(labels.shape, side, z, x, y)
             if not (labels[_area(box, side)] == value).any():
                 boxes.append(box)
-        if len(boxes) == EMPTY_BOXES:
-            break
     return boxes
 
 

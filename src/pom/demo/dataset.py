@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pom.demo.annotator import annotate
+from pom.demo.annotator import DRAWN_BOXES, EMPTY_BOXES, annotate
 from pom.demo.microscope import VOXEL_SIZE
 from pom.demo.phantom import ONTOLOGIES, Phantom, make_phantom
 from pom.demo.shapes import Field, Shape
 from pom.errors import PomError
 from pom.io.atomic import write_json
 from pom.io.mrc import MrcWriter
-from pom.io.scns import Annotation, write_scns
+from pom.io.scns import Annotation, Feature, write_scns
 from pom.progress import track
 from pom.project.configuration import Configuration
 from pom.project.names import segmentation_file
@@ -62,10 +62,12 @@ def write_demo_project(
     seed: int = 0,
     configuration: Configuration = DEMO_CONFIGURATION,
     plans: Sequence[Plan] = DEMO_TOMOGRAMS,
+    boxes: tuple[int, int] = (DRAWN_BOXES, EMPTY_BOXES),
 ) -> Project:
     """Makes a project in ``folder``: tomograms, membrane segmentations, annotations, and truth in truth/.
 
-    The same ``seed`` gives the same voxels. The configuration is written last: where there is one, the
+    The same ``seed`` gives the same voxels. ``boxes`` is how many of each ontology are placed in an annotated
+    tomogram: with something of it drawn, and without. The configuration is written last: where there is one, the
     dataset is whole.
 
     Raises:
@@ -79,7 +81,13 @@ def write_demo_project(
         phantom = make_phantom([seed, index], plan.shape, plan.without)
         _write_tomogram(project, plan, phantom)
         if plan.role is Role.ANNOTATED:
-            _write_annotation(project, plan, phantom.labels, np.random.default_rng([seed, index, 1]))
+            features = annotate(
+                np.random.default_rng([seed, index, 1]),
+                phantom.labels,
+                configuration.ontology_annotation_box_size,
+                *boxes,
+            )
+            _write_annotation(project, plan, features)
         else:
             _write_volume(truth_file(folder, plan.name), phantom.labels.astype(np.int8))
     write_json(path, configuration.model_dump(mode="json", by_alias=True))
@@ -103,7 +111,7 @@ def _write_tomogram(project: Project, plan: Plan, phantom: Phantom) -> None:
     _write_volume(project.macromolecule(plan.name, "Membrane"), membrane)
 
 
-def _write_annotation(project: Project, plan: Plan, labels: NDArray[np.uint8], rng: np.random.Generator) -> None:
+def _write_annotation(project: Project, plan: Plan, features: tuple[Feature, ...]) -> None:
     n_slices, height, width = plan.shape
     annotation = Annotation(
         path=str(project.tomogram(plan.name)),
@@ -111,7 +119,7 @@ def _write_annotation(project: Project, plan: Plan, labels: NDArray[np.uint8], r
         height=height,
         width=width,
         pixel_size=VOXEL_SIZE / 10,
-        features=annotate(rng, labels, project.configuration.ontology_annotation_box_size),
+        features=features,
     )
     write_scns(project.annotation(plan.name), annotation)
 

@@ -26,7 +26,7 @@ class Predictor:
 
     Args:
         weights: of the network.
-        card: its card.
+        card: its card; the temperature of its calibration divides the logits.
         device: as PyTorch names it.
         bf16: whether to compute in bfloat16.
         n_orientations: 1, 2, 4 or 8 flips and rotations to average over.
@@ -102,6 +102,8 @@ class Predictor:
         )
         padded = images[:, :, rows][:, :, :, columns].contiguous(memory_format=torch.channels_last)
         logits: Tensor = self._network(padded)[:, :, :height, :width].float()
+        if self.card.temperature != 1.0:
+            logits = logits / self.card.temperature
         return torch.sigmoid(logits) if self.card.kind == "single" else torch.softmax(logits, dim=1)
 
 

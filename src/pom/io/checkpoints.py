@@ -1,6 +1,7 @@
 """Networks on disk: weights as safetensors beside a card that says all about them. Nothing is unpickled."""
 
 import hashlib
+import logging
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,8 +18,11 @@ from pom.io.channels import Preprocessing
 if TYPE_CHECKING:
     from torch import Tensor
 
+log = logging.getLogger(__name__)
+
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"
+FAMILIARITY_FILE = "familiarity.safetensors"
 
 
 class TrainingRecord(BaseModel):
@@ -32,8 +36,8 @@ class TrainingRecord(BaseModel):
     validation_patches: int
     counterexamples: int
     """Patches among them that belong to other ontologies."""
-    labels: Literal["annotations", "single networks"] = "annotations"
-    """Who says what the pixels are; where the single networks do, annotations overrule them."""
+    labels: Literal["annotations", "single networks"] | None = None
+    """Who says what the pixels are; where the single networks do, annotations overrule them. None: not recorded."""
     held_out: Literal["tomograms", "boxes", "nothing"]
     """What the validation patches share with no training patch."""
     epochs: int
@@ -46,6 +50,45 @@ class TrainingRecord(BaseModel):
     """The weights that training began with; empty: random ones."""
     fingerprint: str = ""
     """A hash of patches, settings and first weights: what has the same one would become the same network."""
+    unknown_threshold: float | None = None
+    """Of the joint labels: where no single network was above it, a pixel spoke for Unknown; None without such."""
+
+
+class ReliabilityBin(BaseModel):
+    """The pixels whose predicted probability lies in one of 15 equal parts of 0..1."""
+
+    model_config = ConfigDict(frozen=True)
+
+    probability: float
+    """The mean of what the network said, 0..1."""
+    drawn: float
+    """The share of them that a person drew, 0..1."""
+    pixels: int
+
+
+class Calibration(BaseModel):
+    """How far a network's probabilities can be taken at their word, in the boxes that were held out.
+
+    Of each pixel in a box: how likely the network says the box's own ontology is, against whether it was drawn.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    temperature: float
+    """What the logits are divided by."""
+    ece_before: float
+    """Expected calibration error, 0..1, at temperature 1."""
+    ece: float
+    """The same at the fitted temperature."""
+    measured_on: Literal["other tomograms", "same patches"]
+    """What ``ece`` and ``bins`` come from: tomograms that each temperature was not fitted to, or those it was."""
+    n_pixels: int
+    n_tomograms: int
+    n_orientations: int
+    """Over how many orientations the probabilities were averaged."""
+    bins_before: tuple[ReliabilityBin, ...]
+    bins: tuple[ReliabilityBin, ...]
+    """Those with pixels, from the lowest probability up."""
 
 
 class ModelCard(BaseModel):
@@ -63,28 +106,57 @@ class ModelCard(BaseModel):
     architecture: str
     widths: tuple[int, ...]
     weights_sha256: str
+    unknown_constant: float = 0.0
+    """What was added to the logit of Unknown after training; it is part of the weights."""
     training: TrainingRecord
     validation: dict[str, dict[str, float]]
     """Per ontology: dice, precision, recall on the validation patches."""
+    calibration: Calibration | None = None
+    """None: not calibrated, since nothing was held out, or by an earlier version."""
+    familiarity_sha256: str = ""
+    """Of the file that knows what the training patches look like to the network; empty: there is none."""
     versions: dict[str, str]
     created: str
 
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by; 1 where the network is not calibrated."""
+        return 1.0 if self.calibration is None else self.calibration.temperature
 
-def save_network(folder: Path, weights: Mapping[str, "Tensor"], card: ModelCard) -> ModelCard:
+
+def save_network(
+    folder: Path, weights: Mapping[str, "Tensor"], card: ModelCard, familiarity: Mapping[str, "Tensor"] | None = None
+) -> ModelCard:
     """Writes a network into its folder; the card, which makes it count, comes last.
 
-    Returns:
-        The card as written, with the weights' hash.
-    """
-    from safetensors.torch import save
+    Args:
+        folder: of the network.
+        weights: of the network.
+        card: all about it.
+        familiarity: what its training patches look like to it, where that is known.
 
-    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
-    card = card.model_copy(update={"weights_sha256": hashlib.sha256(data).hexdigest()})
+    Returns:
+        The card as written, with the hashes of the other files.
+    """
     (folder / CARD_FILE).unlink(missing_ok=True)
-    with atomic_path(folder / WEIGHTS_FILE) as temporary:
-        temporary.write_bytes(data)
+    hashes = {"weights_sha256": _save(folder / WEIGHTS_FILE, weights), "familiarity_sha256": ""}
+    if familiarity is None:
+        (folder / FAMILIARITY_FILE).unlink(missing_ok=True)
+    else:
+        hashes["familiarity_sha256"] = _save(folder / FAMILIARITY_FILE, familiarity)
+    card = card.model_copy(update=hashes)
     write_text(folder / CARD_FILE, card.model_dump_json(indent=2) + "\n")
     return card
+
+
+def _save(path: Path, tensors: Mapping[str, "Tensor"]) -> str:
+    """Writes tensors; returns the SHA-256 of the file."""
+    from safetensors.torch import save
+
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def load_network(folder: Path, made_by: str) -> tuple[dict[str, "Tensor"], ModelCard]:
@@ -103,6 +175,30 @@ def load_network(folder: Path, made_by: str) -> tuple[dict[str, "Tensor"], Model
     if hashlib.sha256(path.read_bytes()).hexdigest() != card.weights_sha256:
         raise PomError(f"{path} is not the file that {CARD_FILE} beside it describes; run '{made_by}' again.")
     return weights, card
+
+
+def load_familiarity(folder: Path, card: ModelCard) -> dict[str, "Tensor"] | None:
+    """Reads what the training patches look like to the network in a folder.
+
+    Returns:
+        None where the card knows of no such file, and, with a warning, where it is gone or another one.
+    """
+    from safetensors.torch import load
+
+    if not card.familiarity_sha256:
+        return None
+    path = folder / FAMILIARITY_FILE
+    try:
+        data = path.read_bytes()
+    except OSError:
+        data = b""
+    if hashlib.sha256(data).hexdigest() == card.familiarity_sha256:
+        return load(data)
+    log.warning(
+        "%s is not the file that %s beside it describes, so that nothing tells which tomograms are unlike the "
+        "training data; train the network again for that.", path, CARD_FILE,
+    )  # fmt: skip
+    return None
 
 
 def load_weights(path: Path) -> dict[str, "Tensor"]:

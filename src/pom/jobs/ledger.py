@@ -78,6 +78,8 @@ class Record(Entry):
     """How long it took."""
     outputs: tuple[str, ...]
     """The names of the files."""
+    unlike: float | None = None
+    """How unlike the network's training data the tomogram is: over 1 it is farther than nearly all known patches."""
 
     @property
     def finished(self) -> float:

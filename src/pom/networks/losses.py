@@ -13,7 +13,7 @@ def single_loss(logits: Tensor, drawn: Tensor, valid: Tensor, drawn_weight: floa
     Args:
         logits: (n, 1, y, x).
         drawn: (n, y, x) bool, true where the ontology is.
-        valid: (n, y, x) bool, true where that is known; other pixels do not count.
+        valid: (n, y, x), how much that counts, 0..1; bool where all that is known counts alike.
         drawn_weight: how much more a drawn pixel counts in the cross-entropy than another one.
 
     Returns:
@@ -33,7 +33,7 @@ def joint_loss(logits: Tensor, labels: Tensor, valid: Tensor, class_weights: Ten
     Args:
         logits: (n, class, y, x).
         labels: (n, y, x) int64, class per pixel.
-        valid: (n, y, x) bool, true where the label counts.
+        valid: (n, y, x), how much the label counts, 0..1; bool where all count alike.
         class_weights: (class,), how much a pixel of each class counts in the cross-entropy.
 
     Returns:
@@ -50,36 +50,35 @@ def joint_loss(logits: Tensor, labels: Tensor, valid: Tensor, class_weights: Ten
     return entropy + (dice * occurs).sum() / occurs.sum().clamp(min=1.0)
 
 
-def partial_loss(logits: Tensor, labels: Tensor, valid: Tensor, drawn_weights: Tensor, possible: Tensor) -> Tensor:
-    """Marginal cross-entropy plus the mean Dice loss of the classes that occur, where some labels only exclude.
+def partial_loss(logits: Tensor, allowed: Tensor, valid: Tensor, drawn_weights: Tensor, prior: Tensor) -> Tensor:
+    """Marginal cross-entropy plus the mean Dice loss of the classes that occur, where labels are sets of classes.
 
-    A pixel's label allows one class, or all but one. What counts is the probability of all that is allowed: the
-    marginal loss of Shi et al., Medical Image Analysis 70:101979, 2021, whose labels are sets of classes as well.
-    In the Dice loss of a class are all pixels of which it is known whether they belong to it.
+    What counts is the probability of all that a label allows: the marginal loss of Shi et al., Medical Image Analysis
+    70:101979, 2021. The Dice loss of a class is over the pixels of which it is known whether they belong to it.
 
     Args:
         logits: (n, class, y, x).
-        labels: (n, y, x) int64; k: it is class k; k plus the number of classes: it is any class but k.
-        valid: (n, y, x) bool, true where the label counts.
-        drawn_weights: (class,), how much more a pixel of a class counts in the cross-entropy than one that is only
-            known not to be it.
-        possible: (class,) bool, false for a class that nothing can be, since nobody has annotated it.
+        allowed: (n, class, y, x) bool, the classes that a pixel may be.
+        valid: (n, y, x), how much the label counts, 0..1; bool where all count alike.
+        drawn_weights: (class,), how much more a pixel that can only be of this class counts in the cross-entropy than
+            one that may be of several.
+        prior: (class,), 0..1, how much of a class's probability counts where several are allowed: 0 for a class that
+            nothing can be. A class of a larger prior wins where the network is undecided; where it is sure, the prior
+            changes next to nothing.
 
     Returns:
         A scalar.
     """
-    n_classes = logits.shape[1]
-    known, excludes, named = valid.float(), labels >= n_classes, labels % n_classes
+    is_drawn = allowed.sum(dim=1, keepdim=True) == 1
+    known = valid[:, None].float()
     log_probabilities = F.log_softmax(logits.float(), dim=1)
-    one_hot = F.one_hot(named, n_classes).permute(0, 3, 1, 2).bool()
-    log_named = log_probabilities.gather(1, named[:, None])[:, 0]
-    allowed = possible[:, None, None] & ~one_hot
-    log_others = torch.logsumexp(log_probabilities.masked_fill(~allowed, LOG_ZERO), dim=1)
-    weight = known * torch.where(excludes, 1.0, drawn_weights[named])
-    entropy = -(torch.where(excludes, log_others, log_named) * weight).sum() / weight.sum().clamp(min=1e-6)
-    target = (one_hot & ~excludes[:, None]).float()
-    # A drawn pixel is known not to be of any other class; an excluded one says nothing about them.
-    told = known[:, None] * (one_hot | ~excludes[:, None])
+    log_prior = torch.log(prior).clamp(min=LOG_ZERO)[:, None, None]
+    counted = (log_probabilities + torch.where(is_drawn, 0.0, log_prior)).masked_fill(~allowed, LOG_ZERO)
+    log_allowed = torch.logsumexp(counted, dim=1, keepdim=True)
+    target = (allowed & is_drawn).float()
+    weight = known * torch.where(is_drawn, (target * drawn_weights[:, None, None]).sum(dim=1, keepdim=True), 1.0)
+    entropy = -(log_allowed * weight).sum() / weight.sum().clamp(min=1e-6)
+    told = known * (is_drawn | ~allowed)
     dice = dice_loss(log_probabilities.exp(), target, told)
     occurs = ((target * told).sum(dim=(0, 2, 3)) > 0).float()
     return entropy + (dice * occurs).sum() / occurs.sum().clamp(min=1.0)
@@ -94,7 +93,7 @@ def dice_loss(probabilities: Tensor, target: Tensor, known: Tensor) -> Tensor:
     Args:
         probabilities: (n, class, y, x), 0..1.
         target: (n, class, y, x), 0 or 1.
-        known: (n, class or 1, y, x), 0 or 1.
+        known: (n, class or 1, y, x), how much a pixel counts, 0..1.
 
     Returns:
         (class,), each 0..1.

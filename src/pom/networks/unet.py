@@ -50,17 +50,23 @@ class UNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns logits (n, out_channels, y, x) for images (n, in_channels, y, x); y and x multiples of ``stride``."""
-        features = F.pixel_unshuffle(images, BLOCK)
-        skips: list[Tensor] = []
-        for level, block in enumerate(self.down):
-            if level > 0:
-                features = F.max_pool2d(features, 2)
-            features = block(features)
-            skips.append(features)
+        skips = self.levels(images, len(self.down))
+        features = skips[-1]
         for skip, block in zip(reversed(skips[:-1]), reversed(self.up), strict=True):
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
             features = block(torch.cat([skip, features], dim=1))
         return F.pixel_shuffle(self.head(features), BLOCK)
+
+    def levels(self, images: Tensor, number: int) -> list[Tensor]:
+        """Returns the features of the first levels on the way down, (n, widths[k], y / 2**(k + 1), x / 2**(k + 1))."""
+        features = F.pixel_unshuffle(images, BLOCK)
+        levels: list[Tensor] = []
+        for level, block in enumerate(self.down[:number]):
+            if level > 0:
+                features = F.max_pool2d(features, 2)
+            features = block(features)
+            levels.append(features)
+        return levels
 
 
 def stride_of(widths: tuple[int, ...]) -> int:

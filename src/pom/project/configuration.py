@@ -73,7 +73,9 @@ class Configuration(BaseModel):
     shared_model_batch_size: Count = 64
     shared_model_overlap: Any = 0.0
     shared_model_box_size: Any = 256
-    shared_model_unknown_class_threshold: Share = 0.33
+    shared_model_unknown_class_threshold: Annotated[
+        Annotated[float, Field(ge=0, le=1)] | None, Expected("a number from 0 to 1, or null")
+    ] = None  # null: chosen on the validation patches
     # Written in the spelling that existing files bear; read in either.
     shared_model_unknown_output_threshold: Annotated[Share, Field(serialization_alias=OUTPUT_THRESHOLD_IN_THE_WILD)] = (
         0.5

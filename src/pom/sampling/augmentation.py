@@ -10,8 +10,11 @@ from pom.networks.orientations import N_ORIENTATIONS, orient
 
 LARGEST_ZOOM = 1.25
 LARGEST_TURN = math.pi / 4
-LARGEST_SHIFT = 0.25
-"""As a share of the patch's side."""
+SHOWN_SHARE = 0.625
+"""How much of a patch's side a training step shows, about."""
+SHOWN_MULTIPLE = 16
+LARGEST_SHIFT = 0.3
+"""As a share of the side that is shown."""
 CONTRAST = 0.2
 BRIGHTNESS = 0.2
 NOISE = 0.3
@@ -19,7 +22,7 @@ BLUR_SHARE = 0.3
 
 
 def augment(images: Tensor, masks: Tensor, density: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
-    """Gives every patch a random orientation, turn, zoom, shift and look.
+    """Gives every patch a random orientation, turn, zoom, shift and look, and shows a part of it.
 
     Args:
         images: (n, channel, y, x) float32, y and x equal.
@@ -29,7 +32,7 @@ def augment(images: Tensor, masks: Tensor, density: Tensor, random: Generator) -
         random: where the randomness comes from; on the CPU, so that a seed gives the same on every device.
 
     Returns:
-        Images and masks, of the same shapes.
+        Images and masks, y and x of ``shown_side``.
     """
     both = torch.cat([images, masks], dim=1)
     both = _orient_randomly(both, random)
@@ -38,27 +41,34 @@ def augment(images: Tensor, masks: Tensor, density: Tensor, random: Generator) -
     return torch.where(density[:, None, None], _change_look(images, random), images), masks
 
 
+def shown_side(side: int) -> int:
+    """Side of what a training step shows of patches of a ``side``, a multiple of ``SHOWN_MULTIPLE``."""
+    return max(1, round(side * SHOWN_SHARE / SHOWN_MULTIPLE)) * SHOWN_MULTIPLE
+
+
 def _orient_randomly(patches: Tensor, random: Generator) -> Tensor:
     chosen = torch.randint(N_ORIENTATIONS, (len(patches),), generator=random)
     return torch.stack([orient(patch, int(k)) for patch, k in zip(patches, chosen, strict=True)])
 
 
 def _move(images: Tensor, masks: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
-    """Turns, zooms and shifts each patch.
+    """Turns, zooms and shifts each patch, and cuts the part that is shown.
 
     Boxes lie in the middle of their patches, and what was annotated in the middle of its boxes. A network can tell
     how far it is from the patch's edge, by the zeros that convolutions see beyond it, and would learn that places
     far from an edge are likely places; in a whole tomogram nearly all are. The shift takes that clue away.
     """
-    n = len(images)
+    n, channels, side, _ = images.shape
+    shown = shown_side(side)
+    share = shown / side
     angle = (2.0 * torch.rand(n, generator=random) - 1.0) * LARGEST_TURN
     zoom = torch.exp((2.0 * torch.rand(n, generator=random) - 1.0) * math.log(LARGEST_ZOOM))
     # In the units of the grid, whose coordinates go from -1 to 1.
-    right, down = (2.0 * LARGEST_SHIFT * (2.0 * torch.rand(n, generator=random) - 1.0) for _ in range(2))
-    cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    right, down = (2.0 * LARGEST_SHIFT * share * (2.0 * torch.rand(n, generator=random) - 1.0) for _ in range(2))
+    cosine, sine = torch.cos(angle) * zoom * share, torch.sin(angle) * zoom * share
     rows = [torch.stack([cosine, -sine, right], dim=1), torch.stack([sine, cosine, down], dim=1)]
     transform = torch.stack(rows, dim=1).to(images.device)
-    grid = F.affine_grid(transform, list(images.shape), align_corners=False)
+    grid = F.affine_grid(transform, [n, channels, shown, shown], align_corners=False)
     moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     labels = F.grid_sample(masks, grid, mode="nearest", padding_mode="zeros", align_corners=False)
     return moved, labels

@@ -16,8 +16,8 @@ from pom.volumes.pad import crop_reflected
 
 OUTSIDE = "outside the tomogram"
 
-CONTEXT = 16
-"""Binned pixels that are at least seen, but not learnt from, on each side of a box."""
+CONTEXT = 48
+"""Binned pixels, at least, on each side of a box: what a training step may show of its surroundings."""
 PATCH_MULTIPLE = 16
 """Patch sides are multiples of this, so that networks of four levels take them as they are."""
 
@@ -31,6 +31,7 @@ class Patch:
     boxed: NDArray[np.bool_]
     inside: NDArray[np.bool_]
     centre: tuple[int, int, int]
+    corner: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class PatchCutter:
             boxed=np.outer(boxed_y, boxed_x),
             inside=inside,
             centre=(tile.z, (tile.y0 + tile.y1) // 2, (tile.x0 + tile.x1) // 2),
+            corner=(tile.z // self._binning[0], y0, x0),
         )
 
     def _bin_drawn(self, z: int) -> NDArray[np.bool_]:

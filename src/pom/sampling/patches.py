@@ -30,6 +30,8 @@ class PatchSet:
     """(n,): the names of the tomograms."""
     centres: NDArray[np.int64]
     """(n, 3): z, y, x of the patch's centre, in pixels of the tomogram."""
+    corners: NDArray[np.int64]
+    """(n, 3): z, y, x of the patch's first pixel, in binned pixels; y and x may be negative."""
     validation: NDArray[np.bool_]
     """(n,): kept from training, to judge it by."""
     preprocessing: str
@@ -90,7 +92,8 @@ class PatchSet:
         except Exception as error:  # a damaged archive fails in many ways: zip, zlib, header, missing member
             raise PomError(f"{path} is damaged ({error}); run '{made_by}' again.") from error
         values["preprocessing"] = str(values["preprocessing"])
-        values["pixel_size"] = float(values["pixel_size"])
+        for name in {"pixel_size", "unknown_threshold"} & values.keys():
+            values[name] = float(values[name])
         return cls(**values)
 
     @classmethod
@@ -106,10 +109,12 @@ class JointPatchSet(PatchSet):
     """(n, y, x): index into the joint network's outputs; the last is Unknown."""
     outputs: NDArray[np.str_]
     """(class,): the joint network's outputs in order, ``_`` for an empty place."""
+    unknown_threshold: float
+    """Where no single network was above it, a pixel spoke for Unknown, 0..1."""
 
     @classmethod
     def _arrays(cls) -> list[str]:
-        return [name for name in super()._arrays() if name != "outputs"]
+        return [name for name in super()._arrays() if name not in ("outputs", "unknown_threshold")]
 
 
 @dataclass

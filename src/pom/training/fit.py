@@ -40,7 +40,7 @@ STATE = ".training"
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train; everything here that changes the result is part of the fingerprint."""
+    """How to train; everything here that changes the weights is part of the fingerprint."""
 
     epochs: int
     batch_size: int
@@ -50,6 +50,8 @@ class Plan:
     bf16: bool
     stop_early: bool
     """Whether the validation patches can be trusted to end the training and to choose the best epoch."""
+    n_orientations: int = 1
+    """Over how many orientations inference averages; what is calibrated, no part of the fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def fit(
     devices: Devices,
     folder: Path,
     title: str,
+    mark: str,
 ) -> Trained:
     """Trains a network, going on where the same training was interrupted.
 
@@ -89,6 +92,7 @@ def fit(
         devices: where; several GPUs train together, and all processes of a job that srun has started.
         folder: gets ``history.csv`` and the checkpoints; they stay until ``forget_training``.
         title: of the progress.
+        mark: the ``fingerprint`` of the training, by which it goes on.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM; what was reached is kept.
@@ -96,9 +100,8 @@ def fit(
     """
     started = time.monotonic()
     team, devices = team_of(devices)
-    mark = fingerprint(network, training, validation, plan)
     state = TrainingState(folder, mark)
-    batch_size = step_size(len(training), plan.batch_size)
+    batch_size = step_size(round(float(training.frequency.sum())), plan.batch_size)
     first_weights = copy.deepcopy(network.state_dict())
     pieces = 1
     while True:
@@ -127,7 +130,7 @@ def fit(
         raise KeyboardInterrupt
     task.cpu().eval()
     state.restore(task)
-    figures = _validate(task, validation) if len(validation) else {}
+    figures = validate(task, validation)
     return Trained(
         task.network, figures, history.rows, trainer.current_epoch, batch_size, time.monotonic() - started, mark
     )
@@ -192,21 +195,28 @@ class TrainingState:
 
     def restore(self, task: SegmentationTask) -> None:
         """Gives the network the averaged weights of its best epoch, or of the last where none is known to be best."""
-        path = next(path for path in (self._folder / "best.ckpt", self._folder / "last.ckpt") if path.exists())
-        task.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+        paths = [path for path in (self._folder / "best.ckpt", self._folder / "last.ckpt") if path.exists()]
+        # On another node than the first process the file may not be seen yet; there the network is not written.
+        if paths:
+            task.load_state_dict(torch.load(paths[0], map_location="cpu", weights_only=True)["state_dict"])
 
 
-def step_size(n_patches: int, configured: int) -> int:
+def step_size(n_shown: int, configured: int) -> int:
     """Patches per step: as configured, but fewer where an epoch would be fewer than ``STEPS_PER_EPOCH`` steps.
 
     A few dozen patches in steps of 32 or 64 would leave a network all but untrained after a hundred epochs.
+
+    Args:
+        n_shown: patches that an epoch shows.
+        configured: the most patches in a step.
     """
-    return max(1, min(configured, max(SMALLEST_BATCH, n_patches // STEPS_PER_EPOCH), n_patches))
+    return max(1, min(configured, max(SMALLEST_BATCH, n_shown // STEPS_PER_EPOCH), n_shown))
 
 
 def fingerprint(network: nn.Module, training: LabelledPatches, validation: LabelledPatches, plan: Plan) -> str:
     """A hash of all that decides the result of a training."""
-    digest = hashlib.sha256(json.dumps([__version__, asdict(plan), str(network)]).encode())
+    decisive = {name: value for name, value in asdict(plan).items() if name != "n_orientations"}
+    digest = hashlib.sha256(json.dumps([__version__, decisive, str(network)]).encode())
     for patches in (training, validation):
         for name in patches.__dataclass_fields__:
             digest.update(getattr(patches, name).numpy().tobytes())
@@ -234,8 +244,10 @@ def _trainer(plan: Plan, team: Team, devices: Devices, callbacks: list[Callback]
     )
 
 
-def _validate(task: SegmentationTask, validation: LabelledPatches) -> dict[str, dict[str, float]]:
-    """The figures of the final weights, in float32 on the CPU; those that are 0/0 are left out."""
+def validate(task: SegmentationTask, validation: LabelledPatches) -> dict[str, dict[str, float]]:
+    """The figures of the weights as they are, in float32 on the CPU; those that are 0/0 are left out."""
+    if not len(validation):
+        return {}
     with torch.inference_mode():
         for start in range(0, len(validation), VALIDATION_BATCH):
             batch = validation[list(range(start, min(start + VALIDATION_BATCH, len(validation))))]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pom.networks.losses import joint_loss, partial_loss, single_loss
 from pom.project.names import UNKNOWN
+from pom.sampling.partial_labels import allowed_classes
 from pom.sampling.patches import JointPatchSet, PatchSet
 from pom.training.data import LabelledPatches
 from pom.training.task import Objective
@@ -17,6 +18,10 @@ RARITY = 0.5
 """How much rare pixels weigh more in the cross-entropy: 0 not at all, 1 so that all classes count alike."""
 DRAWN_SHARE = 0.8
 """Of the patches that the joint network is shown of an ontology, how many have something drawn in them."""
+FEWEST_SHOWN = 96
+"""Patches that an epoch of the joint network shows at least."""
+ONTOLOGY_PRIOR = 1.0
+"""What is only known not to be one ontology counts as so much of another one as it would of Unknown."""
 RAREST_SHARE = 1e-3
 """A class rarer than this among the labels is weighted as if it had this share."""
 
@@ -43,26 +48,33 @@ def joint_patches(patches: JointPatchSet) -> LabelledPatches:
 
     Validation asks only what a person answered: in each box, where its own ontology is and where not.
     """
-    order = {name: index for index, name in enumerate(patches.outputs.tolist())}
-    own = np.array([order[name] for name in patches.ontologies.tolist()], np.int64)
+    own = _own(patches, patches.outputs.tolist())
     once = np.ones(len(patches))
     return _tensors(patches, patches.labels, patches.inside, own, patches.drawn, patches.boxed, own, once)
 
 
-def direct_patches(patches: PatchSet, outputs: Sequence[str]) -> LabelledPatches:
+def direct_patches(patches: PatchSet, outputs: Sequence[str]) -> tuple[LabelledPatches, Tensor]:
     """The patches as the joint network learns from them without single networks.
 
-    In a box of an ontology each pixel is that one, or any but that one. All ontologies are shown equally often,
-    however many boxes each has; of the patches of one, ``DRAWN_SHARE`` are such that something is drawn in them.
+    All ontologies are shown equally often, however many boxes each has; of the patches of one, ``DRAWN_SHARE`` are
+    such that something is drawn in them.
+
+    Returns:
+        The patches, whose target is a row of the second: (set, class) bool, the classes that a pixel may be.
     """
-    order = {name: index for index, name in enumerate(outputs)}
-    own = np.array([order[name] for name in patches.ontologies.tolist()], np.int64)
-    drawn = patches.drawn & patches.boxed
-    target = np.where(drawn, own[:, None, None], own[:, None, None] + len(outputs)).astype(np.uint8)
-    has_drawn = drawn.any(axis=(1, 2))
-    strata = own * 2 + has_drawn
-    frequency = _balanced(own, np.asarray(has_drawn), ~patches.validation)
-    return _tensors(patches, target, patches.boxed, own, drawn, patches.boxed, strata, frequency)
+    own = _own(patches, outputs)
+    allowed = allowed_classes(patches, own, len(outputs))
+    sets, target = np.unique(allowed, return_inverse=True)
+    table = (sets[:, None] >> np.arange(len(outputs), dtype=np.uint64)) & 1 > 0
+    drawn: NDArray[np.bool_] = patches.drawn & patches.boxed
+    has_drawn = np.asarray(drawn.any(axis=(1, 2)))
+    frequency = _balanced(own, has_drawn, ~patches.validation)
+    something_is_known = np.asarray(~table.all(axis=1))[target].reshape(allowed.shape) & patches.inside
+    labelled = _tensors(
+        patches, target.reshape(allowed.shape).astype(np.int32), something_is_known, own, drawn, patches.boxed,
+        own * 2 + has_drawn, frequency,
+    )  # fmt: skip
+    return labelled, torch.from_numpy(table)
 
 
 def single_objective(ontology: str, training: LabelledPatches) -> Objective:
@@ -97,25 +109,39 @@ def joint_objective(outputs: Sequence[str], training: LabelledPatches) -> Object
     return Objective(loss, _is_own, _judged(outputs, training))
 
 
-def direct_objective(outputs: Sequence[str], training: LabelledPatches) -> Objective:
+def direct_objective(outputs: Sequence[str], sets: Tensor, training: LabelledPatches) -> Objective:
     """The objective of the joint network that learns from annotations alone.
 
     Drawn pixels weigh more where they are rare in the boxes of their ontology, as for a single network.
+
+    Args:
+        outputs: of the network, in order.
+        sets: (set, class) bool, which the patches' targets are rows of.
+        training: the patches to learn from.
     """
-    shown = training.frequency[:, None, None] * training.valid
-    weights, possible = torch.ones(len(outputs)), torch.zeros(len(outputs), dtype=torch.bool)
-    possible[outputs.index(UNKNOWN)] = True
-    for index in _judged(outputs, training):
-        possible[index] = True
+    judged = _judged(outputs, training)
+    shown = training.frequency[:, None, None] * training.known
+    weights, prior = torch.ones(len(outputs)), torch.zeros(len(outputs))
+    prior[outputs.index(UNKNOWN)] = 1.0
+    for index in judged:
         of_it = training.own == index
         drawn = float((shown * training.drawn)[of_it].sum())
         others = float(shown[of_it].sum()) - drawn
         weights[index] = (max(others, 1.0) / max(drawn, 1.0)) ** RARITY
+        prior[index] = ONTOLOGY_PRIOR
 
     def loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        return partial_loss(logits, target, valid, weights.to(logits.device), possible.to(logits.device))
+        device = logits.device
+        allowed = sets.to(device)[target].permute(0, 3, 1, 2)
+        return partial_loss(logits, allowed, valid, weights.to(device), prior.to(device))
 
-    return Objective(loss, _is_own, _judged(outputs, training))
+    return Objective(loss, _is_own, judged)
+
+
+def _own(patches: PatchSet, outputs: Sequence[str]) -> NDArray[np.int64]:
+    """The output that each patch's ontology is."""
+    order = {name: index for index, name in enumerate(outputs)}
+    return np.array([order[name] for name in patches.ontologies.tolist()], np.int64)
 
 
 def _is_own(logits: Tensor, own: Tensor) -> Tensor:
@@ -129,7 +155,7 @@ def _judged(outputs: Sequence[str], training: LabelledPatches) -> dict[int, str]
 
 def _tensors(
     patches: PatchSet,
-    target: NDArray[np.uint8],
+    target: NDArray[np.integer],
     valid: NDArray[np.bool_],
     own: NDArray[np.int64],
     drawn: NDArray[np.bool_],
@@ -161,12 +187,17 @@ def _half_own(is_own: NDArray[np.bool_], training: NDArray[np.bool_]) -> NDArray
 
 
 def _balanced(own: NDArray[np.int64], has_drawn: NDArray[np.bool_], training: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How often an epoch shows each patch, so that all ontologies are shown alike and an epoch stays as long."""
+    """How often an epoch shows each patch, so that all ontologies are shown alike.
+
+    An epoch shows as many patches as there are, or ``FEWEST_SHOWN``: what is learnt from a few boxes takes as many
+    steps.
+    """
     frequency = np.ones(len(own))
     present = np.unique(own[training])
+    shown = max(int(training.sum()), FEWEST_SHOWN)
     for index in present:
         kinds = [training & (own == index) & kind for kind in (has_drawn, ~has_drawn)]
         shares = [DRAWN_SHARE, 1.0 - DRAWN_SHARE] if all(kind.any() for kind in kinds) else [1.0, 1.0]
         for kind, share in zip(kinds, shares, strict=True):
-            frequency[kind] = share * training.sum() / len(present) / max(1, kind.sum())
+            frequency[kind] = share * shown / len(present) / max(1, kind.sum())
     return frequency

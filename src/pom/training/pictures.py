@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pom.io.atomic import atomic_path
+from pom.io.checkpoints import Calibration, ReliabilityBin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,6 +84,40 @@ def draw_montage(
     figure.suptitle(f"{title}: input, annotation, network (green right, red extra, yellow missed)", fontsize=10)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
+
+
+def draw_reliability(path: Path, title: str, calibration: Calibration) -> None:
+    """Draws into a PNG what share of the pixels was drawn, against how likely the network said that was.
+
+    On the diagonal a probability can be taken at its word; below it the network is too sure of what it finds.
+    Bars tell how many pixels there are.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 6.2), layout="constrained")
+    shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    shares.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    _reliability(shares, calibration.bins_before, f"as trained (error {calibration.ece_before:.3f})", "tab:orange")
+    label = f"temperature {calibration.temperature:.2f} (error {calibration.ece:.3f})"
+    _reliability(shares, calibration.bins, label, "tab:blue")
+    shares.set_ylabel("share of pixels that was drawn")
+    shares.set_ylim(-0.02, 1.02)
+    shares.grid(alpha=0.3)
+    shares.legend(fontsize=8, loc="upper left")
+    pixels = [part.pixels for part in calibration.bins]
+    counts.bar([part.probability for part in calibration.bins], pixels, width=0.03, color="tab:blue")
+    counts.set_yscale("log")
+    counts.set_ylabel("pixels")
+    counts.set_xlabel("probability of the box's ontology")
+    counts.set_xlim(-0.02, 1.02)
+    figure.suptitle(f"{title}: probabilities in held-out boxes", fontsize=11)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _reliability(axes: "Axes", bins: Sequence[ReliabilityBin], label: str, colour: str) -> None:
+    points = [(part.probability, part.drawn) for part in bins]
+    axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=label, color=colour)
 
 
 def _curves(axes: "Axes", history: Sequence[dict[str, float]], labels: dict[str, str], quantity: str) -> None:

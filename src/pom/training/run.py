@@ -1,7 +1,7 @@
 """A network from its patches to its folder: trained, judged, pictured, saved."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pom.errors import PomError
 from pom.io.channels import DENSITY, Preprocessing
 from pom.io.checkpoints import (
+    CARD_FILE,
+    Calibration,
     ModelCard,
     TrainingRecord,
     current_versions,
@@ -23,12 +25,15 @@ from pom.io.checkpoints import (
 from pom.networks.devices import Devices, use_bf16
 from pom.networks.unet import UNet
 from pom.project.configuration import Configuration
-from pom.sampling.patches import PatchSet
+from pom.sampling.patches import JointPatchSet, PatchSet
+from pom.training.calibration import calibrate
 from pom.training.data import LabelledPatches
-from pom.training.fit import LEARNING_RATE, Plan, Trained, fingerprint, fit, forget_training
-from pom.training.pictures import draw_curves, draw_montage
-from pom.training.task import Objective
-from pom.training.team import is_first_process
+from pom.training.familiarity import familiarity_of
+from pom.training.fit import LEARNING_RATE, Plan, Trained, fingerprint, fit, forget_training, validate
+from pom.training.pictures import draw_curves, draw_montage, draw_reliability
+from pom.training.task import Objective, Schedule, SegmentationTask
+from pom.training.team import is_first_process, wait_for_first_process
+from pom.training.unknown import make_room_for_unknown
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +55,8 @@ class Assignment:
     labels: Literal["annotations", "single networks"] = "annotations"
     checkpoint: Path | None = None
     """Weights to begin with."""
+    unannotated: LabelledPatches | None = None
+    """More patches to learn from, which those weights have labelled."""
     keep_finished: bool = False
     """Whether a network that is there already, from the very same patches and settings, is left as it is."""
 
@@ -63,6 +70,7 @@ def plan_of(configuration: Configuration, epochs: int, batch_size: int, patches:
         seed=configuration.seed,
         bf16=use_bf16(devices, configuration.precision),
         stop_early=held_out(patches) == "tomograms",
+        n_orientations=configuration.shared_model_runs_per_volume,
     )
 
 
@@ -80,15 +88,25 @@ def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Dev
     network = UNet(len(preprocessing.channels), len(assignment.outputs))
     if assignment.checkpoint is not None:
         _begin_with(network, assignment.checkpoint)
-    training_indices, validation_indices = np.flatnonzero(~patches.validation), np.flatnonzero(patches.validation)
-    training, validation = assignment.labelled.at(training_indices), assignment.labelled.at(validation_indices)
+    training = assignment.labelled.at(np.flatnonzero(~patches.validation))
+    validation = assignment.labelled.at(np.flatnonzero(patches.validation))
+    # Patches that a network has labelled are no part of it: that network's weights, the first ones, are.
+    mark = fingerprint(network, training, validation, plan)
     if assignment.keep_finished:
         card = read_card(assignment.folder)
-        if card is not None and card.training.fingerprint == fingerprint(network, training, validation, plan):
+        if card is not None and card.training.fingerprint == mark:
             log.info("%s: trained already on these patches with these settings.", assignment.title)
             return card
     density = torch.tensor([channel == DENSITY for channel in preprocessing.channels])
-    trained = fit(network, objective, training, validation, density, plan, devices, assignment.folder, assignment.title)
+    shown = training if assignment.unannotated is None else training.joined(assignment.unannotated)
+    folder, title = assignment.folder, assignment.title
+    trained = fit(network, objective, shown, validation, density, plan, devices, folder, title, mark)
+    unknown_constant = 0.0
+    if assignment.kind == "joint" and assignment.labels == "annotations":
+        assert isinstance(trained.network, UNet)
+        unknown_constant = make_room_for_unknown(trained.network, validation if len(validation) else training)
+        task = SegmentationTask(trained.network, objective, density, Schedule(plan.learning_rate, 1), plan.seed)
+        trained = replace(trained, validation=validate(task, validation))
     card = ModelCard(
         kind=assignment.kind,
         outputs=assignment.outputs,
@@ -97,17 +115,35 @@ def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Dev
         architecture="UNet",
         widths=network.widths,
         weights_sha256="",
+        unknown_constant=unknown_constant,
         training=_record(assignment, plan, trained),
         validation=trained.validation,
         versions=current_versions(),
         created=timestamp(),
     )
-    if not is_first_process():
-        return card
-    shown = validation_indices if len(validation_indices) else training_indices
+    if is_first_process():
+        card = _write(assignment, objective, plan, trained, card)
+    wait_for_first_process(assignment.folder / CARD_FILE)
+    return card
+
+
+def _write(assignment: Assignment, objective: Objective, plan: Plan, trained: Trained, card: ModelCard) -> ModelCard:
+    """Calibrates the network, and writes it with what tells about it."""
+    patches = assignment.patches
+    training_indices, validation_indices = np.flatnonzero(~patches.validation), np.flatnonzero(patches.validation)
+    training, validation = assignment.labelled.at(training_indices), assignment.labelled.at(validation_indices)
+    if len(validation):
+        tomograms = patches.tomograms[validation_indices]
+        calibration = calibrate(trained.network, validation, tomograms, plan.n_orientations, plan.seed)
+        card = card.model_copy(update={"calibration": calibration})
+    _draw_reliability(assignment, card.calibration)
     draw_curves(assignment.folder / "curves.png", assignment.title, trained.history)
-    _draw_montage(assignment, objective, trained, shown)
-    card = save_network(assignment.folder, trained.network.state_dict(), card)
+    _draw_montage(assignment, objective, trained, validation_indices if len(validation) else training_indices)
+    known = None
+    if assignment.kind == "joint" and len(training) > 1:
+        assert isinstance(trained.network, UNet)
+        known = familiarity_of(trained.network, training.images, validation.images)
+    card = save_network(assignment.folder, trained.network.state_dict(), card, known)
     forget_training(assignment.folder)
     return card
 
@@ -148,11 +184,21 @@ def _record(assignment: Assignment, plan: Plan, trained: Trained) -> TrainingRec
         seconds=round(trained.seconds, 1),
         started_from=str(assignment.checkpoint or ""),
         fingerprint=trained.fingerprint,
+        unknown_threshold=patches.unknown_threshold if isinstance(patches, JointPatchSet) else None,
     )
 
 
 def _names(tomograms: NDArray[np.str_]) -> tuple[str, ...]:
     return tuple(sorted(set(tomograms.tolist())))
+
+
+def _draw_reliability(assignment: Assignment, calibration: Calibration | None) -> None:
+    path = assignment.folder / "reliability.png"
+    if calibration is None:
+        log.info("%s: nothing was held out to calibrate its probabilities on.", assignment.title)
+        path.unlink(missing_ok=True)
+    else:
+        draw_reliability(path, assignment.title, calibration)
 
 
 def _draw_montage(assignment: Assignment, objective: Objective, trained: Trained, shown: NDArray[np.intp]) -> None:

@@ -20,7 +20,8 @@ class Outdated:
     ``patches``: annotations were saved after the patches were sampled. ``networks``: ontologies whose patches were
     sampled after their single network was trained. ``labels``: a single network was trained after the joint labels
     were made, or they are of other outputs than the configuration's. ``joint``: likewise the joint network and its
-    labels. ``joint_outputs``: those of the joint network where they are not the configuration's, otherwise none.
+    labels, or the patches where it learnt straight from them. ``joint_outputs``: those of the joint network where
+    they are not the configuration's, otherwise none.
     ``outputs``: tomograms segmented before the joint network was trained.
     """
 
@@ -47,7 +48,7 @@ class Outdated:
         elif self.labels:
             notes.append("The joint labels are older than the single networks or the ontologies that they come from.")
         elif self.joint:
-            notes.append("The joint labels have been made again since the joint network was trained.")
+            notes.append("What the joint network learnt from has been made again since it was trained.")
         if self.outputs:
             were = counted(self.outputs, "tomogram was", "tomograms were")
             notes.append(f"{were} segmented by an older network: pom shared process --outdated.")
@@ -74,13 +75,14 @@ def find_outdated(
     trained = {ontology: modified(project.single_network(ontology) / CARD_FILE) for ontology in project.ontologies}
     labelled, joint_trained = modified(project.joint_dataset), modified(project.joint_network / CARD_FILE)
     wanted = (*project.ontology_slots, UNKNOWN)
+    learnt_from = sampled.values() if joint is not None and learnt_directly(joint) else [labelled]
     misfit = joint is not None and joint.outputs != wanted
     labels_misfit = labelled is not None and _joint_outputs(project.joint_dataset) not in (wanted, None)
     return Outdated(
         patches=_any_newer((modified(project.annotation(name)) for name in annotated_names), _oldest(sampled.values())),
         networks=tuple(name for name in sampled if _any_newer([sampled[name]], trained[name])),
         labels=labels_misfit or _any_newer(trained.values(), labelled),
-        joint=misfit or _any_newer([labelled], joint_trained),
+        joint=misfit or _any_newer(learnt_from, joint_trained),
         joint_outputs=joint.outputs if misfit and joint is not None else (),
         outputs=sum(
             joint is not None and records[name].network != joint.weights_sha256
@@ -89,6 +91,11 @@ def find_outdated(
             for name, time in segmented.items()
         ),
     )
+
+
+def learnt_directly(joint: ModelCard) -> bool:
+    """Whether a joint network learnt straight from the annotations."""
+    return joint.training.labels == "annotations"
 
 
 def modified(path: Path) -> float | None:

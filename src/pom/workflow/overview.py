@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from pom.io.checkpoints import ModelCard
 from pom.project.paths import CONFIGURATION_FILE, Project
-from pom.workflow.freshness import Outdated, find_outdated
+from pom.workflow.freshness import Outdated, find_outdated, learnt_directly
 from pom.workflow.segmentation import Segmentation
 from pom.workflow.survey import (
     AnnotationSurvey,
@@ -42,7 +42,8 @@ class Overview:
     """How far a project is.
 
     ``annotated``: tomograms with an annotation file. ``outdated``: what is older than what it was made from.
-    ``processed``: tomograms with every output of the joint network. ``waiting``: those without, whose inputs are
+    ``direct``: whether the joint network learns straight from the annotations, as it does unless single networks are
+    there. ``processed``: tomograms with every output of the joint network. ``waiting``: those without, whose inputs are
     all there. ``missing_macromolecules``: per channel the number of tomograms without its volume.
     ``notes``: what a person should know, a sentence each. ``next_command``: the command to give now, or what to
     do where there is none.
@@ -55,6 +56,7 @@ class Overview:
     outdated: Outdated
     joint_sampled: bool
     joint_trained: bool
+    direct: bool
     processed: int
     waiting: int
     missing_macromolecules: Mapping[str, int]
@@ -84,6 +86,7 @@ def overview(project: Project) -> Overview:
     records = {record.tomogram: record for record in Segmentation.joint(project).ledger.records()}
     outdated = find_outdated(project, annotated_names, joint, outputs.processed, records)
     notes += outdated.notes()
+    joint_sampled = project.joint_dataset.exists()
     missing, lacking = survey_macromolecules(project, names)
     state = Overview(
         tomograms=len(names),
@@ -93,8 +96,9 @@ def overview(project: Project) -> Overview:
             replace(o, joint_dice=_dice(joint, o.ontology), outputs=outputs.counts[o.ontology]) for o in ontologies
         ),
         outdated=outdated,
-        joint_sampled=project.joint_dataset.exists(),
+        joint_sampled=joint_sampled,
         joint_trained=joint is not None,
+        direct=learnt_directly(joint) if joint else not (joint_sampled or any(o.trained for o in ontologies)),
         processed=len(outputs.processed),
         waiting=len(set(names) - outputs.processed.keys() - lacking),
         missing_macromolecules=missing,
@@ -142,6 +146,12 @@ def _next_of_training(project: Project, state: Overview) -> str | None:
     unsampled = [o for o in state.ontologies if o.boxes and not o.sampled and not (o.trained and done)]
     if outdated.patches or unsampled:
         return "pom single initialize"
+    training = None if done and not outdated.joint else f"pom shared train{' --direct' if state.direct else ''}"
+    return training if state.direct else _next_of_single_networks(state, done=done) or training
+
+
+def _next_of_single_networks(state: Overview, *, done: bool) -> str | None:
+    outdated = state.outdated
     sampled = [o for o in state.ontologies if o.sampled]
     untrained = [o.ontology for o in sampled if not o.trained or o.ontology in outdated.networks]
     if untrained and len(untrained) == len(sampled):
@@ -150,7 +160,7 @@ def _next_of_training(project: Project, state: Overview) -> str | None:
         return " ".join(["pom single train", *(f"-o {shlex.quote(ontology)}" for ontology in untrained)])
     if outdated.labels or not (state.joint_sampled or done):
         return "pom shared initialize"
-    return None if done and not outdated.joint else "pom shared train"
+    return None
 
 
 def _next_of_processing(project: Project, state: Overview) -> str:

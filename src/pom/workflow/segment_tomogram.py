@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 
 import pom
+from pom.inference.familiarity import Familiarity
 from pom.inference.predictor import Predictor
 from pom.inference.segment import segment
 from pom.io.channels import NetworkInput, read_network_input
-from pom.io.checkpoints import load_network
+from pom.io.checkpoints import ModelCard, load_familiarity, load_network
 from pom.jobs.ledger import InputFile, Record
 from pom.networks.devices import Devices, use_bf16
 from pom.workflow.segmentation import Segmentation
@@ -38,12 +39,26 @@ class SegmentTomogram:
         self._devices = devices
 
     @cached_property
+    def _network(self) -> tuple[dict[str, torch.Tensor], ModelCard]:
+        return load_network(self._segmentation.network, self._segmentation.made_by)
+
+    @cached_property
     def _predictor(self) -> Predictor:
         configuration = self._segmentation.project.configuration
-        weights, card = load_network(self._segmentation.network, self._segmentation.made_by)
+        weights, card = self._network
         bf16 = use_bf16(self._devices, configuration.precision)
         n_orientations = configuration.shared_model_runs_per_volume
         return Predictor(weights, card, self._devices.first, bf16=bf16, n_orientations=n_orientations)
+
+    @cached_property
+    def _familiarity(self) -> Familiarity | None:
+        """Tells tomograms that are unlike the training data; only the joint network knows what that looked like."""
+        weights, card = self._network
+        known = load_familiarity(self._segmentation.network, card)
+        if known is None:
+            return None
+        n_orientations = self._segmentation.project.configuration.shared_model_runs_per_volume
+        return Familiarity(weights, card, known, self._devices.first, n_orientations)
 
     def prepare(self) -> None:
         """Loads the network.
@@ -51,7 +66,7 @@ class SegmentTomogram:
         Raises:
             PomError: there is none, or it is damaged.
         """
-        _ = self._predictor
+        _ = self._predictor, self._familiarity
 
     def read(self, name: str) -> NetworkInput:
         """The network's input; warns where its pixels are of another size than those that the network knows."""
@@ -73,6 +88,7 @@ class SegmentTomogram:
         # As they were read: a file that is replaced meanwhile would otherwise pass for the one that was segmented.
         files = {channel: _state(path) for channel, path in self._segmentation.inputs(name).items()}
         configuration = self._segmentation.project.configuration
+        unlike = None if self._familiarity is None else round(self._familiarity.score(inputs.data), 3)
         segment(inputs, self._predictor, outputs, configuration.output_dtype, check)
         record = Record(
             tomogram=name,
@@ -86,6 +102,7 @@ class SegmentTomogram:
             started=started,
             seconds=round(time.time() - started, 3),
             outputs=tuple(path.name for path in outputs.values()),
+            unlike=unlike,
         )
         self._segmentation.ledger.write_record(record)
 

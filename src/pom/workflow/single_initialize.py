@@ -189,6 +189,7 @@ def _save(project: Project, preprocessing: Preprocessing, sampled: dict[str, _Sa
             ontologies=np.array([ontology] * n),
             tomograms=np.array(part.tomograms),
             centres=np.array([patch.centre for patch in part.patches], np.int64),
+            corners=np.array([patch.corner for patch in part.patches], np.int64),
             validation=validation_mask([ontology] * n, part.tomograms, held_out, share, seed),
             preprocessing=preprocessing.model_dump_json(),
             pixel_size=float(np.mean(part.pixel_sizes)),

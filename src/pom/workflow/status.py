@@ -4,7 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SECONDS_OF_RATE = 3600.0
 """What was done in this time before now tells how fast the work goes."""
 SECONDS_BETWEEN_QUESTIONS = 30.0
+MOST_UNLIKE = 10
+"""So many of the tomograms that are unlike the training data are named."""
 LATEST = 100
 """So many of the latest records tell how long one tomogram takes."""
 
@@ -54,6 +56,9 @@ class StepStatus:
     ``outdated``: how many of those done are of an older network.
     ``per_hour``: tomograms an hour, by all hosts together; None where none was done in the last hour.
     ``seconds_to_go``: 0 where nothing waits or runs, None where nobody works or nothing tells how fast.
+    ``n_unlike``: how many of those done by the network that is there now are unlike its training data, with a score
+    above 1.
+    ``unlike``: those of them with the highest scores, from the highest down.
     """
 
     step: str
@@ -65,6 +70,8 @@ class StepStatus:
     outdated: int
     per_hour: float | None
     seconds_to_go: float | None
+    n_unlike: int = 0
+    unlike: Mapping[str, float] = field(default_factory=dict)
 
 
 class StatusSurvey:
@@ -108,6 +115,7 @@ class StatusSurvey:
         }
         waiting = len(undone) - len(failed)
         outdated = sum(finished[name] for name in done)
+        unlike = _unlike(records[name] for name in done if name in records and not finished[name])
         per_hour = _rate(records.values(), now)
         # Where an old output is being made again, the others will be too.
         to_do = waiting + len(holders) + (outdated if finished.keys() & holders.keys() else 0)
@@ -121,6 +129,8 @@ class StatusSurvey:
             outdated=outdated,
             per_hour=per_hour,
             seconds_to_go=_seconds_to_go(to_do, per_hour, at_work=bool(holders)),
+            n_unlike=len(unlike),
+            unlike=dict(unlike[:MOST_UNLIKE]),
         )
 
 
@@ -200,6 +210,12 @@ def _running(
         end = note.since + usual_seconds if note and usual_seconds is not None else None
         running.append(Running(name, holder.host, note.device if note else "", note.since if note else None, end))
     return tuple(running)
+
+
+def _unlike(records: Iterable[Record]) -> list[tuple[str, float]]:
+    """The tomograms that are unlike the training data, and how much; from the highest score down."""
+    scores = [(record.tomogram, record.unlike) for record in records if record.unlike is not None]
+    return sorted((entry for entry in scores if entry[1] > 1.0), key=lambda entry: (-entry[1], entry[0]))
 
 
 def _usual_seconds(records: Iterable[Record]) -> float | None:

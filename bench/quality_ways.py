@@ -1,0 +1,243 @@
+"""The ways from annotations to segmentations that bench/quality.py compares: Pom's, and what one would do instead.
+
+Each way trains on the annotated tomograms of a project and names every voxel of the scored ones. A new way is a
+function from ``Task`` to ``Outcome`` and a line in ``WAYS``.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from held_out import HeldOut, Probabilities
+from measure_process import Figures
+from pom.io.channels import read_network_input
+from pom.measure.confusion import Confusion
+from pom.networks.devices import Devices, choose_devices
+from pom.networks.orientations import orient, orientations, restore
+from pom.project.paths import Project
+from pom.training.data import LabelledPatches
+from pom.workflow.process_tomograms import Redo
+from pom.workflow.segmented import Segmented
+from pom.workflow.shared_initialize import shared_initialize
+from pom.workflow.shared_process import shared_process
+from pom.workflow.shared_train import shared_train
+from pom.workflow.single_initialize import preprocessing_of, single_initialize
+from pom.workflow.single_train import single_train
+from published_recipe import train_published
+from real_data import true_labels
+from training import training_patches
+
+DESIGN_ORIENTATIONS = 1
+"""Over which the published design's answers are averaged; on a CPU one takes minutes."""
+DESIGN_LEAST = 0.5
+"""Where every single network's probability is less, Unknown is what they say."""
+
+Classes = NDArray[np.uint8]
+"""(z, y, x) binned: 0..n - 1 for the n ontologies, n for Unknown."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done.
+
+    Attributes:
+        project: annotated, nothing made of it yet; a way may do with its folder what it likes.
+        scored: the tomograms to segment; they have no annotation.
+        seconds: how long a way may train that can be told.
+        devices: where.
+        hides_scored: whether Pom does not have the scored tomograms before it has trained; else it may learn from
+            them as from any that nobody annotated.
+    """
+
+    project: Project
+    scored: Sequence[str]
+    seconds: float
+    devices: Devices
+    hides_scored: bool
+
+
+@dataclass
+class Outcome:
+    """What a way made of it.
+
+    Attributes:
+        training: seconds from annotations to the trained network or forest, by step.
+        inference: seconds from the trained one to the classes of all scored tomograms.
+        classes: by tomogram.
+    """
+
+    training: dict[str, float] = field(default_factory=dict)
+    inference: float = 0.0
+    classes: dict[str, Classes] = field(default_factory=dict)
+
+    def train(self, name: str, step: Callable[[], object]) -> None:
+        """Does a step of the training, and keeps its time."""
+        started = time.perf_counter()
+        step()
+        self.training[name] = self.training.get(name, 0.0) + time.perf_counter() - started
+
+
+Way = Callable[[Task], Outcome]
+
+
+def published(task: Task) -> Outcome:
+    """Single networks, which label the patches for the joint network."""
+    project, devices = task.project, task.devices
+    steps: dict[str, Callable[[], object]] = {
+        "single initialize": lambda: single_initialize(project),
+        "single train": lambda: single_train(project, project.ontologies, devices, counterexamples=True),
+        "shared initialize": lambda: shared_initialize(project, selective=True, devices=devices),
+        "shared train": lambda: shared_train(project, devices, None),
+    }
+    return _joint_network(task, steps)
+
+
+def direct(task: Task) -> Outcome:
+    """The joint network straight from the annotations."""
+    project, devices = task.project, task.devices
+    steps: dict[str, Callable[[], object]] = {
+        "single initialize": lambda: single_initialize(project),
+        "shared train": lambda: shared_train(project, devices, None, direct=True),
+    }
+    return _joint_network(task, steps)
+
+
+def forest(task: Task) -> Outcome:
+    """A random forest on multiscale features, from all boxes."""
+    from forest import Forest
+
+    outcome, project = Outcome(), task.project
+    model = Forest(project, torch.get_num_threads())
+    outcome.train("features", model.read_annotations)
+    outcome.train("forest", model.fit)
+    started = time.perf_counter()
+    for name in task.scored:
+        outcome.classes[name] = most_probable(model.probabilities(_images(project, name)), 0.0)
+    outcome.inference = time.perf_counter() - started
+    return outcome
+
+
+def design(task: Task) -> Outcome:
+    """The published design's network and recipe, one network per ontology; all together get ``task.seconds``.
+
+    It learns from all boxes. Reading and sampling, and the first step of each network, are not on its clock.
+    """
+    outcome = Outcome()
+    project = Project(task.project.folder, task.project.configuration.model_copy(update={"validation_share": 0.0}))
+    single_initialize(project)
+    images = {name: _images(project, name) for name in task.scored}
+    probabilities: dict[str, list[NDArray[np.float32]]] = {name: [] for name in images}
+    for ontology in project.ontologies:
+        if not project.single_dataset(ontology).exists():  # no box of it found room
+            for name, sections in images.items():
+                probabilities[name].append(np.zeros_like(sections[:, 0]))
+            continue
+        predict = _train_design(outcome, training_patches(project, ontology), task, len(project.ontologies))
+        started = time.perf_counter()
+        for name, sections in images.items():
+            probabilities[name].append(_averaged(predict, sections))
+        outcome.inference += time.perf_counter() - started
+    outcome.classes = {name: most_probable(np.stack(each), DESIGN_LEAST) for name, each in probabilities.items()}
+    return outcome
+
+
+WAYS: Mapping[str, Way] = {"published": published, "direct": direct, "forest": forest, "design": design}
+AS_LONG_AS = {"design": "direct"}
+"""Which way is given as many seconds of training as which other took."""
+
+
+def measure(way: str, folder: str, scored: list[str], seconds: float, hides_scored: bool = False) -> Figures:
+    """Goes one way in a project's folder; for a process of its own.
+
+    Returns:
+        Dice by ontology as 'dice NAME' (left out where it is neither there nor named), seconds of training by step
+        as 'training NAME', 'inference' (seconds), 'steps' of optimisers, and 'threads'.
+    """
+    project = Project.open(Path(folder))
+    truths = {name: true_labels(project, name) for name in scored}
+    devices = choose_devices(None, project.configuration.GPUS)
+    steps: Counter[str] = Counter()
+    counting = register_optimizer_step_post_hook(lambda *_: steps.update(["taken"]))
+    outcome = WAYS[way](Task(project, scored, seconds, devices, hides_scored))
+    counting.remove()
+    confusion = Confusion.empty(len(project.ontologies) + 1)
+    for name, truth in truths.items():
+        for label in range(len(project.ontologies)):
+            confusion.count(label, outcome.classes[name], truth == label + 1)
+    scores = {ontology: confusion.score(label).dice for label, ontology in enumerate(project.ontologies)}
+    return {
+        **{f"dice {ontology}": dice for ontology, dice in scores.items() if dice is not None},
+        **{f"training {step}": seconds for step, seconds in outcome.training.items()},
+        "inference": outcome.inference,
+        "steps": steps["taken"],
+        "threads": torch.get_num_threads(),
+    }
+
+
+def most_probable(probabilities: NDArray[np.float32], least: float) -> Classes:
+    """The class of highest probability; Unknown where all of (ontology, z, y, x) are less than ``least``."""
+    unknown = len(probabilities)
+    return np.where(probabilities.max(axis=0) < least, unknown, probabilities.argmax(axis=0)).astype(np.uint8)
+
+
+def _joint_network(task: Task, steps: Mapping[str, Callable[[], object]]) -> Outcome:
+    """Trains in steps, of which the last gives the joint network; then segments what is scored, and nothing else."""
+    outcome, project = Outcome(), task.project
+    hidden = [project.tomogram(name) for name in task.scored] if task.hides_scored else []
+    for path in hidden:
+        path.rename(path.with_suffix(".hidden"))
+    for name, step in steps.items():
+        outcome.train(name, step)
+    for path in hidden:
+        path.with_suffix(".hidden").rename(path)
+    for name in set(project.tomogram_names()) - set(task.scored):
+        project.annotation(name).unlink(missing_ok=True)
+        project.tomogram(name).unlink()
+    started = time.perf_counter()
+    shared_process(project, task.devices, redo=Redo.everything())
+    outcome.inference = time.perf_counter() - started
+    for name in task.scored:
+        with Segmented(project, name) as segmented:
+            outcome.classes[name] = segmented.read_all()
+    return outcome
+
+
+def _images(project: Project, name: str) -> NDArray[np.float32]:
+    """What the networks see of a tomogram, (z, channel, y, x)."""
+    preprocessing = preprocessing_of(project)
+    files = project.input_files(name, channels=preprocessing.channels)
+    data = read_network_input(files, preprocessing, project.configuration.apix).data
+    return np.ascontiguousarray(data.swapaxes(0, 1))
+
+
+def _train_design(outcome: Outcome, patches: LabelledPatches, task: Task, shares: int) -> Probabilities:
+    """Trains one network for its share of the time, and adds that up."""
+    kept: list[Probabilities] = []
+
+    class Keeper(HeldOut):
+        """Instead of being scored, the network is kept."""
+
+        def score(self, predict: Probabilities) -> float:
+            kept.append(predict)
+            return 0.0
+
+    points = train_published(patches, 1, task.seconds / shares, math.inf, Keeper([], []), task.devices.first)
+    outcome.training["steps"] = outcome.training.get("steps", 0.0) + points[-1].seconds
+    return kept[-1]
+
+
+def _averaged(predict: Probabilities, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A network's answers averaged over orientations, (z, y, x), 0..1."""
+    turns = orientations(DESIGN_ORIENTATIONS)
+    turned = (predict(orient(torch.from_numpy(images), turn).numpy()) for turn in turns)
+    answers = [restore(torch.from_numpy(answer), turn) for answer, turn in zip(turned, turns, strict=True)]
+    average: NDArray[np.float32] = torch.stack(answers).mean(dim=0).numpy()
+    return average
