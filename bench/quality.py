@@ -110,9 +110,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS), help="(all)")
     parser.add_argument("--epochs", type=int, nargs=2, metavar=("SINGLE", "JOINT"), help="(those of demo or maker)")
     parser.add_argument("--validation-share", type=float, help="of Pom's ways (the configuration's default)")
-    parser.add_argument(
-        "--hide-scored", action="store_true", help="the scored tomograms come into the project after Pom has trained"
-    )
     parser.add_argument("--json", type=Path, help="gets every run when it is done; those in it are not done again")
     parser.add_argument("--resume", type=Path, metavar="JSON", help="runs that are not done again, if not in --json")
     parser.add_argument("--figure", type=Path, metavar="PNG", help="gets the curves of all runs in the JSON file")
@@ -130,7 +127,6 @@ def _settings(options: argparse.Namespace) -> dict[str, object]:
         **halves,
         "epochs": options.epochs,
         "validation_share": options.validation_share,
-        "hide_scored": options.hide_scored,
     }
 
 
@@ -157,9 +153,7 @@ def _run_all(options: argparse.Namespace, boxes: int, seed: int, runs: list[Run]
         shutil.copytree(made, copy, copy_function=link)
         scored = SCORED if options.data == "demo" else [options.test]
         limit = model.seconds if model else 0.0
-        figures = run_alone(
-            measure, way=way, folder=str(copy), scored=scored, seconds=limit, hides_scored=options.hide_scored
-        )
+        figures = run_alone(measure, way=way, folder=str(copy), scored=scored, seconds=limit)
         shutil.rmtree(copy)
         run = _run(options, way, boxes, seed, figures)
         done[run.key] = run
@@ -242,9 +236,6 @@ def _report(options: argparse.Namespace, wanted: list[Run], runs: list[Run]) -> 
             + ("in each of four tomograms, a quarter of them empty." if options.data == "demo" else "in one tomogram.")
             + " Worst class: of each seed its own.",
             "forest and design learn from all boxes; the others keep some to validate by, as configured.",
-            "direct learns from unannotated places too, "
-            + ("none of them in" if options.hide_scored else "also of")
-            + " the tomograms that are scored.",
             f"design: as many seconds of steps as direct took in all; orientations when scored: {DESIGN_ORIENTATIONS}.",
         ],
         {"runs": [asdict(run) for run in runs]},

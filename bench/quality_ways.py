@@ -53,15 +53,12 @@ class Task:
         scored: the tomograms to segment; they have no annotation.
         seconds: how long a way may train that can be told.
         devices: where.
-        hides_scored: whether Pom does not have the scored tomograms before it has trained; else it may learn from
-            them as from any that nobody annotated.
     """
 
     project: Project
     scored: Sequence[str]
     seconds: float
     devices: Devices
-    hides_scored: bool
 
 
 @dataclass
@@ -154,7 +151,7 @@ AS_LONG_AS = {"design": "direct"}
 """Which way is given as many seconds of training as which other took."""
 
 
-def measure(way: str, folder: str, scored: list[str], seconds: float, hides_scored: bool = False) -> Figures:
+def measure(way: str, folder: str, scored: list[str], seconds: float) -> Figures:
     """Goes one way in a project's folder; for a process of its own.
 
     Returns:
@@ -166,7 +163,7 @@ def measure(way: str, folder: str, scored: list[str], seconds: float, hides_scor
     devices = choose_devices(None, project.configuration.GPUS)
     steps: Counter[str] = Counter()
     counting = register_optimizer_step_post_hook(lambda *_: steps.update(["taken"]))
-    outcome = WAYS[way](Task(project, scored, seconds, devices, hides_scored))
+    outcome = WAYS[way](Task(project, scored, seconds, devices))
     counting.remove()
     confusion = Confusion.empty(len(project.ontologies) + 1)
     for name, truth in truths.items():
@@ -191,13 +188,8 @@ def most_probable(probabilities: NDArray[np.float32], least: float) -> Classes:
 def _joint_network(task: Task, steps: Mapping[str, Callable[[], object]]) -> Outcome:
     """Trains in steps, of which the last gives the joint network; then segments what is scored, and nothing else."""
     outcome, project = Outcome(), task.project
-    hidden = [project.tomogram(name) for name in task.scored] if task.hides_scored else []
-    for path in hidden:
-        path.rename(path.with_suffix(".hidden"))
     for name, step in steps.items():
         outcome.train(name, step)
-    for path in hidden:
-        path.with_suffix(".hidden").rename(path)
     for name in set(project.tomogram_names()) - set(task.scored):
         project.annotation(name).unlink(missing_ok=True)
         project.tomogram(name).unlink()

@@ -32,7 +32,7 @@ def partial(logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
     allowed = torch.nn.functional.one_hot(labels, CLASSES).bool()
     allowed[:, :, SIDE // 2 :] = ~allowed[:, :, SIDE // 2 :].roll(1, dims=3)
     weights = torch.tensor([1.0, 2.0, 0.5, 3.0])
-    return partial_loss(logits, allowed.permute(0, 3, 1, 2), valid, weights, torch.ones(CLASSES))
+    return partial_loss(logits, allowed.permute(0, 3, 1, 2), valid, weights, torch.tensor([True] * CLASSES))
 
 
 @pytest.mark.parametrize("loss", [single, joint, partial])
@@ -122,24 +122,30 @@ def test_dice_loss_by_hand() -> None:
 
 
 def test_partial_loss_by_hand() -> None:
-    """Classes 0 to 2 of probabilities 1/2, 1/4, 1/4: a pixel drawn as 0, one that is not 0, one that is not 1."""
-    logits = torch.log(torch.tensor([0.5, 0.25, 0.25])).reshape(1, 3, 1, 1).expand(1, 3, 1, 3)
+    """Two classes and Unknown. Pixels: drawn as the first, not the first, not the second."""
+    logits = torch.log(torch.tensor([4.0, 2.0, 1.0])).reshape(1, 3, 1, 1).expand(1, 3, 1, 3)
     allowed = torch.tensor([[1, 0, 1], [0, 1, 0], [0, 1, 1]], dtype=torch.bool).reshape(1, 3, 1, 3)
     valid = torch.ones(1, 1, 3, dtype=torch.bool)
-    weights, everything = torch.tensor([2.0, 9.0, 9.0]), torch.ones(3)
-    entropy = -(2.0 * math.log(0.5) + math.log(0.5) + math.log(0.75)) / 4.0
-    # Class 0 alone occurs: it is known of the first two pixels whether they are of it.
-    dice = 1 - (2 * 0.5 + 1) / (0.5 + 0.5 + 1 + 1)
-    assert partial_loss(logits, allowed, valid, weights, everything).item() == pytest.approx(entropy + dice)
-    # Where nothing can be class 2, and class 0 counts half.
-    entropy = -(2.0 * math.log(0.5) + math.log(0.25) + math.log(0.25)) / 4.0
-    prior = torch.tensor([0.5, 1.0, 0.0])
-    assert partial_loss(logits, allowed, valid, weights, prior).item() == pytest.approx(entropy + dice)
+    weights, possible = torch.tensor([2.0, 9.0, 9.0]), torch.tensor([True] * 3)
+    # Against Unknown the first class has 4/5, the second 2/3. Of the second it is known twice that it is not there.
+    first = -(2.0 * math.log(4 / 5) + math.log(1 / 5)) / 3.0
+    second = -math.log(1 / 3)
+    # The first class alone occurs: it is known of the first two pixels whether they are of it.
+    dice = 1 - (2 * 4 / 7 + 1) / (2 * 4 / 7 + 1 + 1)
+    loss = partial_loss(logits, allowed, valid, weights, possible)
+    assert loss.item() == pytest.approx((first + second) / 2 + dice)
+    # Where nothing can be the second class, the pixel that is only known not to be the first is not the second.
+    possible = torch.tensor([True, False, True])
+    loss = partial_loss(logits, allowed, valid, weights, possible)
+    assert loss.item() == pytest.approx((first + second) / 2 + dice)
 
 
-def test_partial_loss_of_whole_labels_is_the_joint_loss() -> None:
-    logits, labels, valid = random_problem()
-    same = torch.ones(CLASSES)
-    allowed = torch.nn.functional.one_hot(labels, CLASSES).permute(0, 3, 1, 2).bool()
-    value = partial_loss(logits, allowed, valid, same, same)
-    assert value.item() == pytest.approx(joint_loss(logits, labels, valid, same).item(), rel=1e-6)
+def test_what_is_excluded_everywhere_ends_as_unknown() -> None:
+    """By descent on the logits of a pixel that lies in a box of each class, undrawn."""
+    logits = torch.zeros(1, 3, 1, 1, requires_grad=True)
+    allowed = torch.tensor([False, False, True]).reshape(1, 3, 1, 1)
+    for _ in range(50):
+        loss = partial_loss(logits, allowed, torch.ones(1, 1, 1), torch.ones(3), torch.tensor([True] * 3))
+        (gradient,) = torch.autograd.grad(loss, logits)
+        logits = (logits - gradient).detach().requires_grad_()
+    assert torch.softmax(logits, dim=1)[0, :, 0, 0].argmax() == 2

@@ -4,8 +4,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LOG_ZERO = -1e4
-
 
 def single_loss(logits: Tensor, drawn: Tensor, valid: Tensor, drawn_weight: float) -> Tensor:
     """Cross-entropy plus Dice loss of a single network.
@@ -13,7 +11,7 @@ def single_loss(logits: Tensor, drawn: Tensor, valid: Tensor, drawn_weight: floa
     Args:
         logits: (n, 1, y, x).
         drawn: (n, y, x) bool, true where the ontology is.
-        valid: (n, y, x), how much that counts, 0..1; bool where all that is known counts alike.
+        valid: (n, y, x) bool, true where that is known; other pixels do not count.
         drawn_weight: how much more a drawn pixel counts in the cross-entropy than another one.
 
     Returns:
@@ -33,7 +31,7 @@ def joint_loss(logits: Tensor, labels: Tensor, valid: Tensor, class_weights: Ten
     Args:
         logits: (n, class, y, x).
         labels: (n, y, x) int64, class per pixel.
-        valid: (n, y, x), how much the label counts, 0..1; bool where all count alike.
+        valid: (n, y, x) bool, true where the label counts.
         class_weights: (class,), how much a pixel of each class counts in the cross-entropy.
 
     Returns:
@@ -50,38 +48,38 @@ def joint_loss(logits: Tensor, labels: Tensor, valid: Tensor, class_weights: Ten
     return entropy + (dice * occurs).sum() / occurs.sum().clamp(min=1.0)
 
 
-def partial_loss(logits: Tensor, allowed: Tensor, valid: Tensor, drawn_weights: Tensor, prior: Tensor) -> Tensor:
-    """Marginal cross-entropy plus the mean Dice loss of the classes that occur, where labels are sets of classes.
+def partial_loss(logits: Tensor, allowed: Tensor, valid: Tensor, drawn_weights: Tensor, possible: Tensor) -> Tensor:
+    """Cross-entropy of each class against Unknown plus the mean Dice loss of those that occur; labels are sets.
 
-    What counts is the probability of all that a label allows: the marginal loss of Shi et al., Medical Image Analysis
-    70:101979, 2021. The Dice loss of a class is over the pixels of which it is known whether they belong to it.
+    A label allows some classes. What it says of a class is that a pixel is it, where nothing else is allowed, that it
+    is not, where it is not allowed, or nothing. Each class is judged against Unknown alone, the last class: its
+    logit must be above that of Unknown where it is, and below where it is not. So what is none of the classes, by all
+    that is known of each, ends as Unknown, though no label ever says so.
 
     Args:
         logits: (n, class, y, x).
         allowed: (n, class, y, x) bool, the classes that a pixel may be.
-        valid: (n, y, x), how much the label counts, 0..1; bool where all count alike.
-        drawn_weights: (class,), how much more a pixel that can only be of this class counts in the cross-entropy than
-            one that may be of several.
-        prior: (class,), 0..1, how much of a class's probability counts where several are allowed: 0 for a class that
-            nothing can be. A class of a larger prior wins where the network is undecided; where it is sure, the prior
-            changes next to nothing.
+        valid: (n, y, x) bool, true where the label counts.
+        drawn_weights: (class,), how much more a pixel that is of a class counts in its cross-entropy than one that
+            is not.
+        possible: (class,) bool, false for a class that nobody has annotated, which no pixel is.
 
     Returns:
         A scalar.
     """
-    is_drawn = allowed.sum(dim=1, keepdim=True) == 1
+    logits = logits.float()
     known = valid[:, None].float()
-    log_probabilities = F.log_softmax(logits.float(), dim=1)
-    log_prior = torch.log(prior).clamp(min=LOG_ZERO)[:, None, None]
-    counted = (log_probabilities + torch.where(is_drawn, 0.0, log_prior)).masked_fill(~allowed, LOG_ZERO)
-    log_allowed = torch.logsumexp(counted, dim=1, keepdim=True)
+    is_drawn = allowed.sum(dim=1, keepdim=True) == 1
     target = (allowed & is_drawn).float()
-    weight = known * torch.where(is_drawn, (target * drawn_weights[:, None, None]).sum(dim=1, keepdim=True), 1.0)
-    entropy = -(log_allowed * weight).sum() / weight.sum().clamp(min=1e-6)
-    told = known * (is_drawn | ~allowed)
-    dice = dice_loss(log_probabilities.exp(), target, told)
-    occurs = ((target * told).sum(dim=(0, 2, 3)) > 0).float()
-    return entropy + (dice * occurs).sum() / occurs.sum().clamp(min=1.0)
+    told = known * (is_drawn | ~allowed | ~possible[:, None, None])
+    axes = (0, 2, 3)
+    weight = told * (1.0 + (drawn_weights[:, None, None] - 1.0) * target)
+    against_unknown = F.binary_cross_entropy_with_logits(logits - logits[:, -1:], target, weight, reduction="none")
+    entropy = against_unknown.sum(axes) / weight.sum(axes).clamp(min=1e-6)
+    dice = dice_loss(torch.softmax(logits, dim=1), target, told)
+    occurs = ((target * told).sum(axes) > 0).float()
+    n_ontologies = logits.shape[1] - 1
+    return entropy[:-1].sum() / n_ontologies + (dice * occurs).sum() / occurs.sum().clamp(min=1.0)
 
 
 def dice_loss(probabilities: Tensor, target: Tensor, known: Tensor) -> Tensor:
@@ -93,7 +91,7 @@ def dice_loss(probabilities: Tensor, target: Tensor, known: Tensor) -> Tensor:
     Args:
         probabilities: (n, class, y, x), 0..1.
         target: (n, class, y, x), 0 or 1.
-        known: (n, class or 1, y, x), how much a pixel counts, 0..1.
+        known: (n, class or 1, y, x), 0 or 1.
 
     Returns:
         (class,), each 0..1.

@@ -240,11 +240,6 @@ class Project:
         """The folder of the joint network."""
         return self.folder / "models" / "joint"
 
-    @property
-    def joint_teacher(self) -> Path:
-        """The folder of the joint network of the first part of a training straight from annotations."""
-        return self.folder / "models" / "joint_first_part"
-
     # What is found out about the result
 
     @property

@@ -22,7 +22,7 @@ class LabelledPatches(Dataset[dict[str, Tensor]]):
     """(n, y, x), whole numbers that the loss understands: the class that it wants (single network: 1 where drawn), or
     the set of classes that are allowed."""
     valid: Tensor
-    """(n, y, x) bool: where the loss counts; or float32, how much it counts."""
+    """(n, y, x) bool: where the loss counts."""
     own: Tensor
     """(n,) int64: the output whose validation figures a patch contributes to."""
     drawn: Tensor
@@ -40,12 +40,6 @@ class LabelledPatches(Dataset[dict[str, Tensor]]):
     def __getitem__(self, indices: list[int]) -> dict[str, Tensor]:
         """A batch: the patches at a list of indices."""
         return {name: getattr(self, name)[indices] for name in self.__dataclass_fields__}
-
-    def joined(self, others: "LabelledPatches") -> "LabelledPatches":
-        """These patches and others of the same size."""
-        return LabelledPatches(
-            **{name: torch.cat([getattr(self, name), getattr(others, name)]) for name in self.__dataclass_fields__}
-        )
 
     def at(self, indices: NDArray[np.intp]) -> "LabelledPatches":
         """The patches at an array of indices, as a set of their own."""

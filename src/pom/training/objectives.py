@@ -20,8 +20,6 @@ DRAWN_SHARE = 0.8
 """Of the patches that the joint network is shown of an ontology, how many have something drawn in them."""
 FEWEST_SHOWN = 96
 """Patches that an epoch of the joint network shows at least."""
-ONTOLOGY_PRIOR = 1.0
-"""What is only known not to be one ontology counts as so much of another one as it would of Unknown."""
 RAREST_SHARE = 1e-3
 """A class rarer than this among the labels is weighted as if it had this share."""
 
@@ -120,20 +118,19 @@ def direct_objective(outputs: Sequence[str], sets: Tensor, training: LabelledPat
         training: the patches to learn from.
     """
     judged = _judged(outputs, training)
-    shown = training.frequency[:, None, None] * training.known
-    weights, prior = torch.ones(len(outputs)), torch.zeros(len(outputs))
-    prior[outputs.index(UNKNOWN)] = 1.0
-    for index in judged:
-        of_it = training.own == index
-        drawn = float((shown * training.drawn)[of_it].sum())
-        others = float(shown[of_it].sum()) - drawn
-        weights[index] = (max(others, 1.0) / max(drawn, 1.0)) ** RARITY
-        prior[index] = ONTOLOGY_PRIOR
+    possible = torch.zeros(len(outputs), dtype=torch.bool)
+    possible[[*judged, outputs.index(UNKNOWN)]] = True
+    # How often each label is shown, and in how many pixels.
+    shown = training.frequency[:, None, None] * training.valid
+    pixels = torch.bincount(training.target.flatten().long(), shown.flatten(), minlength=len(sets))[:, None]
+    is_drawn = sets.sum(dim=1, keepdim=True) == 1
+    drawn, others = ((pixels * rows).sum(dim=0) for rows in (sets & is_drawn, ~sets))
+    weights = ((others.clamp(min=1.0) / drawn.clamp(min=1.0)) ** RARITY).float()
 
     def loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         device = logits.device
         allowed = sets.to(device)[target].permute(0, 3, 1, 2)
-        return partial_loss(logits, allowed, valid, weights.to(device), prior.to(device))
+        return partial_loss(logits, allowed, valid, weights.to(device), possible.to(device))
 
     return Objective(loss, _is_own, judged)
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pom.errors import PomError
 from pom.io.channels import DENSITY, Preprocessing
 from pom.io.checkpoints import (
-    CARD_FILE,
     Calibration,
     ModelCard,
     TrainingRecord,
@@ -32,7 +31,7 @@ from pom.training.familiarity import familiarity_of
 from pom.training.fit import LEARNING_RATE, Plan, Trained, fingerprint, fit, forget_training, validate
 from pom.training.pictures import draw_curves, draw_montage, draw_reliability
 from pom.training.task import Objective, Schedule, SegmentationTask
-from pom.training.team import is_first_process, wait_for_first_process
+from pom.training.team import is_first_process
 from pom.training.unknown import make_room_for_unknown
 
 log = logging.getLogger(__name__)
@@ -55,8 +54,6 @@ class Assignment:
     labels: Literal["annotations", "single networks"] = "annotations"
     checkpoint: Path | None = None
     """Weights to begin with."""
-    unannotated: LabelledPatches | None = None
-    """More patches to learn from, which those weights have labelled."""
     keep_finished: bool = False
     """Whether a network that is there already, from the very same patches and settings, is left as it is."""
 
@@ -90,7 +87,6 @@ def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Dev
         _begin_with(network, assignment.checkpoint)
     training = assignment.labelled.at(np.flatnonzero(~patches.validation))
     validation = assignment.labelled.at(np.flatnonzero(patches.validation))
-    # Patches that a network has labelled are no part of it: that network's weights, the first ones, are.
     mark = fingerprint(network, training, validation, plan)
     if assignment.keep_finished:
         card = read_card(assignment.folder)
@@ -98,9 +94,8 @@ def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Dev
             log.info("%s: trained already on these patches with these settings.", assignment.title)
             return card
     density = torch.tensor([channel == DENSITY for channel in preprocessing.channels])
-    shown = training if assignment.unannotated is None else training.joined(assignment.unannotated)
     folder, title = assignment.folder, assignment.title
-    trained = fit(network, objective, shown, validation, density, plan, devices, folder, title, mark)
+    trained = fit(network, objective, training, validation, density, plan, devices, folder, title, mark)
     unknown_constant = 0.0
     if assignment.kind == "joint" and assignment.labels == "annotations":
         assert isinstance(trained.network, UNet)
@@ -121,10 +116,7 @@ def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Dev
         versions=current_versions(),
         created=timestamp(),
     )
-    if is_first_process():
-        card = _write(assignment, objective, plan, trained, card)
-    wait_for_first_process(assignment.folder / CARD_FILE)
-    return card
+    return _write(assignment, objective, plan, trained, card) if is_first_process() else card
 
 
 def _write(assignment: Assignment, objective: Objective, plan: Plan, trained: Trained, card: ModelCard) -> ModelCard:

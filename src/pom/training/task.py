@@ -13,7 +13,7 @@ from pom.sampling.augmentation import augment
 from pom.training.data import seeded
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Logits (n, class, y, x), target (n, y, x) int64, valid (n, y, x) bool or 0..1, to a scalar."""
+"""Logits (n, class, y, x), target (n, y, x) int64, valid (n, y, x) bool, to a scalar."""
 
 PredictedMask = Callable[[Tensor, Tensor], Tensor]
 """Logits (n, class, y, x) and own output (n,), to (n, y, x) bool: where the network says its own output is."""
@@ -89,7 +89,7 @@ class SegmentationTask(pl.LightningModule):
         """The loss of one batch, augmented."""
         masks = torch.stack([batch["target"], batch["valid"]], dim=1).float()
         images, masks = augment(batch["images"], masks, self._density.to(masks.device), self._random)
-        loss = self._objective.loss(self(images), masks[:, 0].long(), masks[:, 1])
+        loss = self._objective.loss(self(images), masks[:, 0].long(), masks[:, 1] > 0)
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
         return loss
 

@@ -4,10 +4,8 @@ Importing this module brings neither torch nor Lightning, since the console asks
 """
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pom.errors import PomError
@@ -60,24 +58,6 @@ def team_of(devices: Devices) -> tuple[Team, Devices]:
             f"gpus_per_node and -gpus agree, and let no option of sbatch bind tasks to GPUs."
         )
     return Team(nodes, per_node, started_by_srun=True), Devices(devices.gpus[:per_node])
-
-
-def wait_for_first_process(path: Path, seconds: float = 120.0) -> None:
-    """Waits until the first process has written a file, and until this node sees it; alone it waits for nothing.
-
-    Raises:
-        PomError: it is not seen in time.
-    """
-    from torch import distributed
-
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return
-    distributed.barrier()
-    end = time.monotonic() + seconds
-    while not path.exists():
-        if time.monotonic() > end:
-            raise PomError(f"{path}, which the first process has written, is not seen here: is it on a shared disk?")
-        time.sleep(1.0)
 
 
 def is_first_process(environment: Mapping[str, str] = os.environ) -> bool:
