@@ -114,8 +114,7 @@ def test_the_way_through_a_project_one_command_after_the_other(
     sample(project, "Vesicle")
     assert following(project) == "pom single initialize"
     sample(project)
-    assert following(project) == "pom shared train --direct"
-    # Who trains a single network goes the published way.
+    assert following(project) == "pom single train --all"
     train(cards, project.single_network("Vesicle"), {"Vesicle": {"dice": 0.8}})
     assert following(project) == "pom single train -o 'Inner membrane'"
     train(cards, project.single_network("Inner membrane"), {})
@@ -135,7 +134,7 @@ def test_the_way_straight_from_the_annotations(tmp_path: Path, cards: dict[Path,
     touch(project.annotation("TS_0"), seconds_from_now=-6 * HOUR)
     for ontology in ONTOLOGIES:
         touch(project.single_dataset(ontology), seconds_from_now=-5 * HOUR)
-    assert told(overview(project)) == ("pom shared train --direct", ())
+    assert told(overview(project)) == ("pom single train --all", ())
     train(cards, project.joint_network, {"Vesicle": {"dice": 0.9}})
     touch(project.joint_network / "direct", project.joint_network / CARD_FILE, seconds_from_now=-4 * HOUR)
     assert told(overview(project)) == ("pom shared process", ())

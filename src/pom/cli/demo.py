@@ -16,8 +16,8 @@ def demo(
 ) -> None:
     """Make a synthetic dataset and go the whole way through it.
 
-    Draws tomograms of a made-up cell with annotations, trains the joint network straight from them, segments all
-    tomograms, and shows how well those that nobody annotated match the truth. Takes some minutes on 2 CPU cores.
+    Draws tomograms of a made-up cell with annotations, trains the single networks and the joint network, segments
+    tomograms that no training saw, and shows how well they match the truth. Takes some minutes on 2 CPU cores.
     """
     from pom.cli.reports import report_demo
     from pom.demo.run import run_demo

@@ -40,18 +40,13 @@ HELP = """Name every voxel of cryo-ET datasets, from a few annotated slices.
 that comes next. The steps, each restartable, are:
 
 \b
-pom single initialize      annotated boxes become training patches
-pom shared train --direct  one network of all ontologies learns from them
-pom shared process         all tomograms are segmented
-pom evaluate               how good the segmentations are
-
-In place of the second step, the way of the published Pom:
-
-\b
-pom single train --all     one network per ontology
-pom single test -o NAME    a look at the result on a few tomograms
-pom shared initialize      every patch gets labels of all ontologies
-pom shared train           the joint network learns from those
+pom single initialize     annotated boxes become training patches
+pom single train --all    one network per ontology
+pom single test -o NAME   a look at the result on a few tomograms
+pom shared initialize     every patch gets labels of all ontologies
+pom shared train          one joint network
+pom shared process        all tomograms are segmented
+pom evaluate              how good the segmentations are
 """
 
 

@@ -27,8 +27,8 @@ app = typer.Typer(
     In this order:
 
     \b
-    1. initialize   only where single networks are to label the patches
-    2. train        with --direct straight from the annotations
+    1. initialize   when the single networks are trained
+    2. train        with --direct straight from the annotations, without 1
     3. process      all tomograms; it goes on where it was stopped
     """,
 )

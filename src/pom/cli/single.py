@@ -39,7 +39,7 @@ app = typer.Typer(
     3. test         to look at the result on a few tomograms
     4. process      where one ontology in all tomograms is all that is wanted
 
-    The next step is 'pom shared initialize'. 'pom shared train --direct' needs the first of these only.
+    The next step is 'pom shared initialize'.
     """,
 )
 

@@ -99,7 +99,7 @@ def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Dev
     unknown_constant = 0.0
     if assignment.kind == "joint" and assignment.labels == "annotations":
         assert isinstance(trained.network, UNet)
-        unknown_constant = make_room_for_unknown(trained.network, validation if len(validation) else training)
+        unknown_constant = make_room_for_unknown(trained.network, validation)
         task = SegmentationTask(trained.network, objective, density, Schedule(plan.learning_rate, 1), plan.seed)
         trained = replace(trained, validation=validate(task, validation))
     card = ModelCard(

@@ -16,16 +16,17 @@ def make_room_for_unknown(network: UNet, patches: LabelledPatches) -> float:
     """Adds a constant to the logit of Unknown, the last output, so that it wins where the network is undecided.
 
     A network that learns straight from annotations is never shown what Unknown is: only that pixels are not this
-    ontology, or not that one. What is none of them does get a larger share of Unknown than the ontologies do, but
-    hardly ever the largest. The constant is such that of what was drawn ``FALSE_UNKNOWN`` becomes Unknown.
+    ontology, or not that one. The constant is such that of what was drawn ``FALSE_UNKNOWN`` becomes Unknown.
 
     Args:
         network: in evaluation mode, on the CPU; its head is changed.
-        patches: best such as it did not learn from.
+        patches: such as it did not learn from; of what it did, it is too sure.
 
     Returns:
         The constant; 0 where nothing is drawn.
     """
+    if not len(patches):
+        return 0.0
     margins, classes = [], []
     for start in range(0, len(patches), BATCH):
         batch = patches[list(range(start, min(start + BATCH, len(patches))))]

@@ -42,11 +42,10 @@ class Overview:
     """How far a project is.
 
     ``annotated``: tomograms with an annotation file. ``outdated``: what is older than what it was made from.
-    ``direct``: whether the joint network learns straight from the annotations, as it does unless single networks are
-    there. ``processed``: tomograms with every output of the joint network. ``waiting``: those without, whose inputs are
-    all there. ``missing_macromolecules``: per channel the number of tomograms without its volume.
-    ``notes``: what a person should know, a sentence each. ``next_command``: the command to give now, or what to
-    do where there is none.
+    ``direct``: whether the joint network has learnt straight from the annotations. ``processed``: tomograms with
+    every output of the joint network. ``waiting``: those without, whose inputs are all there.
+    ``missing_macromolecules``: per channel the number of tomograms without its volume. ``notes``: what a person
+    should know, a sentence each. ``next_command``: the command to give now, or what to do where there is none.
     """
 
     tomograms: int
@@ -86,7 +85,6 @@ def overview(project: Project) -> Overview:
     records = {record.tomogram: record for record in Segmentation.joint(project).ledger.records()}
     outdated = find_outdated(project, annotated_names, joint, outputs.processed, records)
     notes += outdated.notes()
-    joint_sampled = project.joint_dataset.exists()
     missing, lacking = survey_macromolecules(project, names)
     state = Overview(
         tomograms=len(names),
@@ -96,9 +94,9 @@ def overview(project: Project) -> Overview:
             replace(o, joint_dice=_dice(joint, o.ontology), outputs=outputs.counts[o.ontology]) for o in ontologies
         ),
         outdated=outdated,
-        joint_sampled=joint_sampled,
+        joint_sampled=project.joint_dataset.exists(),
         joint_trained=joint is not None,
-        direct=learnt_directly(joint) if joint else not (joint_sampled or any(o.trained for o in ontologies)),
+        direct=joint is not None and learnt_directly(joint),
         processed=len(outputs.processed),
         waiting=len(set(names) - outputs.processed.keys() - lacking),
         missing_macromolecules=missing,
