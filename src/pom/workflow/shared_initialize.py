@@ -85,9 +85,10 @@ def _threshold(
     if not dices:
         return threshold, "nothing held out"
     usual = min(dices, key=lambda candidate: abs(candidate - USUAL_THRESHOLD))
+    gain = "" if threshold == usual else f", against {dices[usual]:.3f} at {usual:.2f}"
     log.info(
-        "Pixels on which no network is above %.2f speak for Unknown: mean validation Dice %.3f, against %.3f at %.2f.",
-        threshold, dices[threshold], dices[usual], usual,
+        "Pixels on which no network is above %.2f speak for Unknown: mean validation Dice %.3f%s.",
+        threshold, dices[threshold], gain,
     )  # fmt: skip
     return threshold, "the validation patches"
 
