@@ -83,8 +83,8 @@ CHANGES: dict[str, tuple[dict[str, object], list[Change]]] = {
         {},
         [constant(augmentation, LARGEST_SHIFT=0.0), padded_by_repetition],
     ),
-    "32 pixels of context": ({}, [constant(boxes, CONTEXT=32)]),
-    "32 pixels of context, no shift": ({}, [constant(boxes, CONTEXT=32), constant(augmentation, LARGEST_SHIFT=0.0)]),
+    "16 pixels of context": ({}, [constant(boxes, CONTEXT=16)]),
+    "patches shown whole": ({}, [constant(augmentation, SHOWN_SHARE=1.0)]),
     "no turn, no zoom": ({}, [constant(augmentation, LARGEST_TURN=0.0, LARGEST_ZOOM=1.0)]),
     "no contrast, noise, blur": (
         {},
