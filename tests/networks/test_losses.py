@@ -134,10 +134,10 @@ def test_partial_loss_by_hand() -> None:
     dice = 1 - (2 * 4 / 7 + 1) / (2 * 4 / 7 + 1 + 1)
     loss = partial_loss(logits, allowed, valid, weights, possible)
     assert loss.item() == pytest.approx((first + second) / 2 + dice)
-    # Where nothing can be the second class, the pixel that is only known not to be the first is not the second.
+    # Where nothing can be the second class, no pixel is; but the first, the only one, counts in full.
     possible = torch.tensor([True, False, True])
     loss = partial_loss(logits, allowed, valid, weights, possible)
-    assert loss.item() == pytest.approx((first + second) / 2 + dice)
+    assert loss.item() == pytest.approx(first + second + dice)
 
 
 def test_what_is_excluded_everywhere_ends_as_unknown() -> None:

@@ -98,7 +98,8 @@ def test_nothing_is_taken_for_what_nobody_annotated() -> None:
     gradient = logits.grad[0, :, 0, 0]
     assert (gradient[:3] > 0).all()
     assert gradient[3] < 0
-    assert loss.item() == pytest.approx(np.log(2))
+    # Alike for A, for the empty place and for B, and A alone is annotated.
+    assert loss.item() == pytest.approx(3 * np.log(2))
 
 
 def test_drawn_pixels_weigh_more_where_they_are_shown_less() -> None:
@@ -120,6 +121,6 @@ def test_drawn_pixels_weigh_more_where_they_are_shown_less() -> None:
     is_a, is_not = np.log(1 + np.e), np.log(1 + 1 / np.e)
     p = float(torch.softmax(logits, dim=1)[0, 0, 0, 0])
     # B is known once not to be there; the empty place and the one without boxes likewise wherever anything is known.
-    expected = ((weight * is_a + is_not) / (weight + 1) + 2 * is_not) / 3 + 1 - (2 * p + 1) / (2 * p + 2)
+    expected = ((weight * is_a + is_not) / (weight + 1) + 2 * is_not) / 2 + 1 - (2 * p + 1) / (2 * p + 2)
     assert both.item() == pytest.approx(expected, rel=1e-5)
     assert drawn_a.item() > both.item()

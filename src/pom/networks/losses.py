@@ -78,7 +78,8 @@ def partial_loss(logits: Tensor, allowed: Tensor, valid: Tensor, drawn_weights: 
     entropy = against_unknown.sum(axes) / weight.sum(axes).clamp(min=1e-6)
     dice = dice_loss(torch.softmax(logits, dim=1), target, told)
     occurs = ((target * told).sum(axes) > 0).float()
-    n_ontologies = logits.shape[1] - 1
+    # Unknown is among the possible, but is not judged itself. Empty places do not make the others count less.
+    n_ontologies = (possible.sum() - 1).clamp(min=1)
     return entropy[:-1].sum() / n_ontologies + (dice * occurs).sum() / occurs.sum().clamp(min=1.0)
 
 
