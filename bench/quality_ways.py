@@ -24,6 +24,7 @@ from pom.networks.devices import Devices, choose_devices
 from pom.networks.orientations import orient, orientations, restore
 from pom.project.paths import Project
 from pom.training.data import LabelledPatches
+from pom.workflow.pretrain import pretrain
 from pom.workflow.process_tomograms import Redo
 from pom.workflow.segmented import Segmented
 from pom.workflow.shared_initialize import shared_initialize
@@ -107,6 +108,17 @@ def direct(task: Task) -> Outcome:
     return _joint_network(task, steps)
 
 
+def pretrained(task: Task) -> Outcome:
+    """The direct way after 'pom pretrain' on all tomograms, those scored among them, without their annotation."""
+    project, devices = task.project, task.devices
+    steps: dict[str, Callable[[], object]] = {
+        "pretrain": lambda: pretrain(project, devices),
+        "single initialize": lambda: single_initialize(project),
+        "shared train": lambda: shared_train(project, devices, None, direct=True),
+    }
+    return _joint_network(task, steps)
+
+
 def forest(task: Task) -> Outcome:
     """A random forest on multiscale features, from all boxes."""
     from forest import Forest
@@ -146,7 +158,13 @@ def design(task: Task) -> Outcome:
     return outcome
 
 
-WAYS: Mapping[str, Way] = {"published": published, "direct": direct, "forest": forest, "design": design}
+WAYS: Mapping[str, Way] = {
+    "published": published,
+    "direct": direct,
+    "pretrained": pretrained,
+    "forest": forest,
+    "design": design,
+}
 AS_LONG_AS = {"design": "direct"}
 """Which way is given as many seconds of training as which other took."""
 

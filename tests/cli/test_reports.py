@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +10,7 @@ import typer
 from pom.cli import reports
 from pom.workflow.freshness import Outdated
 from pom.workflow.overview import OntologyState, Overview
+from pom.workflow.pretrain import Pretrained
 
 LONG = "Rough endoplasmic reticulum membrane"
 
@@ -168,3 +171,29 @@ def test_the_overview(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_joint_network_in_words(capsys: pytest.CaptureFixture[str], changes: dict[str, Any], expected: str) -> None:
     reports.report_overview(Path("/data"), state(**changes))
     assert lines(capsys)[2].split(maxsplit=2) == ["Joint", "network", expected]
+
+
+def test_a_pretrained_network_is_shown_only_where_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    reports.report_overview(Path("/data"), state())
+    assert not any("Pretrained" in line for line in lines(capsys))
+    reports.report_overview(Path("/data"), state(pretrained=64))
+    assert "  Pretrained        on 64 tomograms; every training begins with it" in lines(capsys)
+
+
+def test_what_pretraining_made(capsys: pytest.CaptureFixture[str], pretrained_card: Callable[..., Any]) -> None:
+    folder = Path("models/pretrained")
+    made = Pretrained(pretrained_card(validation_loss=0.5678), is_new=True)
+    reports.report_pretraining(folder, made)
+    assert capsys.readouterr().out.splitlines() == [
+        "Learnt from 2 tomograms, 50 steps: mean error of what was hidden 0.500, 0.568 on held-out tomograms.",
+        "Every later training begins with models/pretrained; remove or rename it to train without it.",
+    ]
+    reports.report_pretraining(folder, replace(made, is_new=False))
+    assert capsys.readouterr().out == (
+        "There is a pretrained network in models/pretrained (2 tomograms, 50 steps); "
+        "'pom pretrain --overwrite' makes it again.\n"
+    )
+    with pytest.raises(typer.Exit) as end:
+        reports.report_pretraining(folder, Pretrained(pretrained_card(left_out={"TS_3": "No file."}), is_new=True))
+    assert end.value.exit_code == 1
+    assert capsys.readouterr().out.rstrip().splitlines()[-1].split() == ["TS_3", "No", "file."]

@@ -209,6 +209,13 @@ def test_a_fault_is_one_sentence_and_nothing_is_submitted(
     assert listed(folder) == ["project_configuration.json"]
 
 
+def test_pretraining_again_may_be_submitted_since_it_is_one_job(
+    folder: Path, submitted: list[tuple[object, ...]]
+) -> None:
+    assert run("pretrain", "-steps", "100", "--slurm", "--overwrite").exit_code == 0
+    assert submitted[0][1] == [*POM, "pretrain", "-steps", "100", "--overwrite"]
+
+
 def test_overwrite_switched_off_may_be_submitted(folder: Path, submitted: list[tuple[object, ...]]) -> None:
     assert run("shared", "process", "--slurm", "--overwrite", "0").exit_code == 0
     assert submitted[0][1] == [*POM, "shared", "process", "--overwrite", "0"]

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 
 from pom.cli import status as command
 from pom.cli.main import app
+from pom.io.channels import Preprocessing
+from pom.io.pretrained import save_pretrained
 from pom.jobs.claims import Claims
 from pom.jobs.ledger import Ledger, Record, Try, WorkerNote
 from pom.project.paths import Project
@@ -284,3 +286,16 @@ def test_many_names_are_counted(project: Project) -> None:
     for number in range(12):
         fail(project, f"TS_{number:02}", times=1)
     assert shown("retry")[0].endswith("again: " + ", ".join(f"TS_{n:02}" for n in range(10)) + " and 2 more.")
+
+
+def test_a_pretrained_network_is_mentioned_where_there_is_one(
+    project: Project, pretrained_card: Callable[..., Any]
+) -> None:
+    nothing = "No work on all tomograms has begun; 'pom' shows the next command."
+    assert shown("status") == [nothing]
+    card = pretrained_card(preprocessing=Preprocessing(channels=("Density",), z_sum=4, binning=(2, 2, 2)))
+    save_pretrained(project.pretrained_network, {}, card)
+    said = "Trainings begin with a network that was pretrained on 2 tomograms."
+    assert shown("status") == [nothing, said]
+    do(project, "TS_0", time.time())
+    assert shown("status")[-1] == said

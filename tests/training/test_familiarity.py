@@ -13,7 +13,8 @@ from pom.networks.devices import Devices
 from pom.networks.unet import UNet
 from pom.training.data import LabelledPatches
 from pom.training.familiarity import familiarity_of
-from pom.training.fit import Plan, fit
+from pom.training.fit import fit
+from pom.training.loop import Plan
 from pom.training.objectives import single_objective
 
 WIDTHS = (8, 16)

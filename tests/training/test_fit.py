@@ -18,7 +18,8 @@ from pom.errors import PomError
 from pom.networks.devices import Devices
 from pom.networks.unet import UNet
 from pom.training.data import EpochBatches, LabelledPatches
-from pom.training.fit import STATE, Plan, Trained, fingerprint, fit, forget_training, step_size
+from pom.training.fit import Trained, fit, step_size
+from pom.training.loop import STATE, Plan, fingerprint, forget_training
 from pom.training.objectives import single_objective
 
 WIDTHS = (8, 16)
@@ -86,15 +87,15 @@ from pathlib import Path
 sys.path[:0] = {paths!r}
 import test_fit
 from lightning.pytorch.callbacks import Callback
-import pom.training.fit as fit_module
+import pom.training.loop as loop
 
 class Interrupt(Callback):
     def on_train_batch_end(self, trainer, task, outputs, batch, index):
         if trainer.current_epoch == 3 and index == 1:
             os.kill(os.getpid(), signal.{signal})
 
-original = fit_module.TrainingState.callbacks
-fit_module.TrainingState.callbacks = lambda self, *args: [*original(self, *args), Interrupt()]
+original = loop.TrainingState.callbacks
+loop.TrainingState.callbacks = lambda self, *args: [*original(self, *args), Interrupt()]
 try:
     test_fit.train(Path({folder!r}), test_fit.plan())
 except KeyboardInterrupt:
@@ -183,7 +184,7 @@ import os, sys, json
 from pathlib import Path
 sys.path[:0] = {paths!r}
 import test_fit
-import pom.training.fit as fit_module
+import pom.training.loop as loop
 from lightning.pytorch.callbacks import Callback
 from pom.training.team import Team, is_first_process
 
@@ -194,9 +195,9 @@ class Interrupt(Callback):
             os.kill(os.getpid(), {sigterm})
 
 if sys.argv[1] != "nobody":
-    original = fit_module.TrainingState.callbacks
-    fit_module.TrainingState.callbacks = lambda self, *args: [*original(self, *args), Interrupt()]
-fit_module.team_of = lambda devices: (Team(per_node=2), devices)
+    original = loop.TrainingState.callbacks
+    loop.TrainingState.callbacks = lambda self, *args: [*original(self, *args), Interrupt()]
+loop.team_of = lambda devices: (Team(per_node=2), devices)
 try:
     trained = test_fit.train(Path({folder!r}), test_fit.plan(4))
 except KeyboardInterrupt:

@@ -113,6 +113,29 @@ Overwrite = Annotated[
     ),
 ]
 
+PretrainAgain = Annotated[
+    Switch,
+    typer.Option(
+        "-overwrite",
+        "--overwrite",
+        metavar="0|1",
+        help="1: make the pretrained network again where there is one; 0: leave it; --overwrite alone means 1.",
+    ),
+]
+
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "-steps",
+        "--steps",
+        metavar="N",
+        min=1,
+        show_default=False,
+        help="How many steps to learn, rounded up to a multiple of 50. Without it 800: about three minutes on a core or"
+        " two.",
+    ),
+]
+
 Outdated = Annotated[
     Switch,
     typer.Option(

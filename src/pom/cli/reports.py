@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pom.io.checkpoints import ModelCard
     from pom.sampling.patches import SamplingSummary
     from pom.workflow.overview import Overview
+    from pom.workflow.pretrain import Pretrained
     from pom.workflow.process_tomograms import ProcessReport
 
 NONE = "-"
@@ -73,6 +74,23 @@ def report_training(cards: "Mapping[str, ModelCard]") -> None:
             )
 
 
+def report_pretraining(folder: Path, made: "Pretrained") -> None:
+    """Shows what pretraining made, or that it was done before.
+
+    Raises:
+        typer.Exit: with status 1, if it was made now and a tomogram was left out.
+    """
+    card = made.card
+    learnt = f"{counted(len(card.tomograms), 'tomogram')}, {counted(card.steps, 'step')}"
+    if not made.is_new:
+        show(f"There is a pretrained network in {folder} ({learnt}); 'pom pretrain --overwrite' makes it again.")
+        return
+    held_out = "" if card.validation_loss is None else f", {card.validation_loss:.3f} on held-out tomograms"
+    show(f"Learnt from {learnt}: mean error of what was hidden {card.loss:.3f}{held_out}.")
+    show(f"Every later training begins with {folder}; remove or rename it to train without it.")
+    report_failed("Left out", card.left_out)
+
+
 def report_processing(report: "ProcessReport") -> None:
     """Shows what became of the tomograms.
 
@@ -104,6 +122,8 @@ def report_overview(folder: Path, state: "Overview") -> None:
         ("Joint network", _joint(state)),
         ("Processed", f"{state.processed} of {state.tomograms}"),
     ]
+    if state.pretrained is not None:
+        facts.insert(1, ("Pretrained", f"on {counted(state.pretrained, 'tomogram')}; every training begins with it"))
     facts += [(f"Without {channel}", str(count)) for channel, count in state.missing_macromolecules.items()]
     width = max(len(name) for name, _ in facts)
     for name, value in facts:

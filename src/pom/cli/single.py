@@ -48,9 +48,10 @@ app = typer.Typer(
 def initialize() -> None:
     """Cut the annotated boxes into training patches.
 
-    Reads every annotation file (NAME.scns) in the tomogram folder and writes training_datasets/single/. At the end
-    a table tells, per ontology, how many boxes there are and what was left out. Run it again after annotating more.
-    If an annotated tomogram cannot be used, the others are; it is listed, and the exit status is 1.
+    Reads every annotation in the tomogram folder, those of 'pom annotate' and those of Ais (NAME.scns); where a
+    tomogram has both, the newer. Writes training_datasets/single/. At the end a table tells, per ontology, how many
+    boxes there are and what was left out. Run it again after annotating more. If an annotated tomogram cannot be
+    used, the others are; it is listed, and the exit status is 1.
     """
     project = open_project()
     from pom.cli.reports import report_sampling

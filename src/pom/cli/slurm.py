@@ -89,7 +89,7 @@ def submittable(kind: JobKind, check: Check = lambda _project, _options: None) -
             given = {name: options.pop(name) for name in kind.settings}
             given = {name: value for name, value in given.items() if value not in (None, [])}
             if submit or dry_run:
-                if options.get("overwrite"):
+                if kind is WORKERS and options.get("overwrite"):
                     raise PomError(NOT_TWICE)
                 project = open_project()
                 check(project, options)

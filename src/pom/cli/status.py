@@ -53,7 +53,7 @@ def status(watch: Watch = False, as_json: AsJson = False) -> None:
     elif as_json:
         _show_json(survey.look(), survey.jobs(), indent=2)
     else:
-        report_status(survey.look(), survey.jobs())
+        _report(survey)
 
 
 def retry(names: Names = None) -> None:
@@ -78,8 +78,17 @@ def retry(names: Names = None) -> None:
         typer.echo(f"Next: {_command(step)}")
 
 
-def report_status(steps: "Sequence[StepStatus]", jobs: "Sequence[SlurmJob]" = ()) -> None:
-    """Shows the status of each step, what is running, what failed, and the jobs that SLURM has."""
+def _report(survey: "StatusSurvey") -> None:
+    report_status(survey.look(), survey.jobs(), survey.pretrained())
+
+
+def report_status(
+    steps: "Sequence[StepStatus]", jobs: "Sequence[SlurmJob]" = (), pretrained: int | None = None
+) -> None:
+    """Shows the status of each step, what is running, what failed, the jobs that SLURM has, and a pretrained network.
+
+    ``pretrained``: from how many tomograms it is, or None.
+    """
     if steps:
         _report_steps(steps)
     elif not jobs:
@@ -91,6 +100,10 @@ def report_status(steps: "Sequence[StepStatus]", jobs: "Sequence[SlurmJob]" = ()
 
         rows = [(job.id, job.name, job.state, job.node or NONE, job.reason or NONE) for job in jobs]
         show_table(("Job", "Name", "State", "Node", "Reason"), rows, texts=range(5))
+    if pretrained is not None:
+        from pom.cli.reports import show
+
+        show(f"Trainings begin with a network that was pretrained on {counted(pretrained, 'tomogram')}.")
 
 
 def _report_steps(steps: "Sequence[StepStatus]") -> None:
@@ -172,7 +185,7 @@ def _watch(survey: "StatusSurvey") -> None:
 
     console = Console()
     if not console.is_terminal:
-        _show_changes(survey, report_status)
+        _show_changes(survey, lambda steps, jobs: report_status(steps, jobs, survey.pretrained()))
         return
     try:
         with Live(console=console, auto_refresh=False) as live:
@@ -190,7 +203,7 @@ def _shown(survey: "StatusSurvey") -> str:
 
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        report_status(survey.look(), survey.jobs())
+        _report(survey)
     return text.getvalue().strip("\n")
 
 

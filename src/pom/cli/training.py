@@ -17,11 +17,18 @@ Train = Callable[["Devices"], Mapping[str, "ModelCard"]]
 def run_training(project: "Project", gpus: str | None, train: Train) -> None:
     """Trains, and shows how good the networks are; of several processes that train together one speaks."""
     from pom.cli.reports import report_training
+    from pom.training.team import is_first_process
+
+    cards = train(devices_of_team(project, gpus))
+    if is_first_process():
+        report_training(cards)
+
+
+def devices_of_team(project: "Project", gpus: str | None) -> "Devices":
+    """The devices that train; of several processes that train together all but one are quiet from here on."""
     from pom.networks.devices import choose_devices
     from pom.training.team import is_first_process
 
     if not is_first_process():
         start_logging(level=logging.ERROR)
-    cards = train(choose_devices(gpus, project.configuration.GPUS))
-    if is_first_process():
-        report_training(cards)
+    return choose_devices(gpus, project.configuration.GPUS)

@@ -1,6 +1,7 @@
 """Networks on disk: weights as safetensors beside a card that says all about them. Nothing is unpickled."""
 
 import hashlib
+import json
 import logging
 import platform
 from collections.abc import Mapping
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"
 FAMILIARITY_FILE = "familiarity.safetensors"
+NORMALISATION = "density: mean and standard deviation of the tomogram; others: their type's range to -1..1"
+PRETRAINED: Literal["pretrained"] = "pretrained"
+"""The kind of card that ``pom pretrain`` writes, see ``pom.io.pretrained``."""
 
 
 class TrainingRecord(BaseModel):
@@ -48,6 +52,8 @@ class TrainingRecord(BaseModel):
     seconds: float
     started_from: str
     """The weights that training began with; empty: random ones."""
+    pretrained_sha256: str = ""
+    """Of these weights, where 'pom pretrain' made them; empty: it did not."""
     fingerprint: str = ""
     """A hash of patches, settings and first weights: what has the same one would become the same network."""
     unknown_threshold: float | None = None
@@ -100,7 +106,7 @@ class ModelCard(BaseModel):
     outputs: tuple[str, ...]
     """Ontologies in the order of the network's outputs; of a joint network ``_`` may be among them, Unknown is last."""
     preprocessing: Preprocessing
-    normalisation: str = "density: mean and standard deviation of the tomogram; others: their type's range to -1..1"
+    normalisation: str = NORMALISATION
     pixel_size: float
     """Angstrom per pixel of the tomograms it was trained on, before binning."""
     architecture: str
@@ -139,17 +145,17 @@ def save_network(
         The card as written, with the hashes of the other files.
     """
     (folder / CARD_FILE).unlink(missing_ok=True)
-    hashes = {"weights_sha256": _save(folder / WEIGHTS_FILE, weights), "familiarity_sha256": ""}
+    hashes = {"weights_sha256": save_tensors(folder / WEIGHTS_FILE, weights), "familiarity_sha256": ""}
     if familiarity is None:
         (folder / FAMILIARITY_FILE).unlink(missing_ok=True)
     else:
-        hashes["familiarity_sha256"] = _save(folder / FAMILIARITY_FILE, familiarity)
+        hashes["familiarity_sha256"] = save_tensors(folder / FAMILIARITY_FILE, familiarity)
     card = card.model_copy(update=hashes)
     write_text(folder / CARD_FILE, card.model_dump_json(indent=2) + "\n")
     return card
 
 
-def _save(path: Path, tensors: Mapping[str, "Tensor"]) -> str:
+def save_tensors(path: Path, tensors: Mapping[str, "Tensor"]) -> str:
     """Writes tensors; returns the SHA-256 of the file."""
     from safetensors.torch import save
 
@@ -225,15 +231,30 @@ def read_card(folder: Path) -> ModelCard | None:
     """Reads the card of the network in a folder; None where there is no network.
 
     Raises:
-        PomError: the card is damaged.
+        PomError: the card is damaged, or that of a pretrained network.
     """
     path = folder / CARD_FILE
+    data = b""
     try:
-        return ModelCard.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        return ModelCard.model_validate_json(data)
     except FileNotFoundError:
         return None
     except (ValidationError, OSError) as error:
+        if kind_of(data) == PRETRAINED:
+            raise PomError(
+                f"{folder} holds a pretrained network, which names nothing: give the folder of a single or joint one."
+            ) from error
         raise PomError(f"{path} is damaged; train the network again.") from error
+
+
+def kind_of(card: bytes) -> str | None:
+    """What kind of network a card says it is of; None where it does not say."""
+    try:
+        found = json.loads(card)
+    except ValueError:
+        return None
+    return found.get("kind") if isinstance(found, dict) else None
 
 
 def require_card(folder: Path, made_by: str) -> ModelCard:

@@ -74,6 +74,11 @@ def stride_of(widths: tuple[int, ...]) -> int:
     return int(BLOCK * 2 ** (len(widths) - 1))
 
 
+def trunk_of(network: UNet) -> dict[str, Tensor]:
+    """The weights that do not depend on what the outputs are: all but the head's."""
+    return {name: weights for name, weights in network.state_dict().items() if not name.startswith("head.")}
+
+
 def _start_alike(head: nn.Conv2d, out_channels: int) -> None:
     """Gives the pixels of a block the same first weights, or their differences would show as a chequered pattern.
 

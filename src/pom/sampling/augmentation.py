@@ -38,7 +38,25 @@ def augment(images: Tensor, masks: Tensor, density: Tensor, random: Generator) -
     both = _orient_randomly(both, random)
     images, masks = torch.split(both, [images.shape[1], masks.shape[1]], dim=1)
     images, masks = _move(images, masks, random)
-    return torch.where(density[:, None, None], _change_look(images, random), images), masks
+    return change_look(images, density, random), masks
+
+
+def change_place(images: Tensor, random: Generator) -> Tensor:
+    """Gives every image a random orientation, turn, zoom and shift, and shows a part of it.
+
+    Args:
+        images: (n, channel, y, x) float32, y and x equal.
+        random: as for ``augment``.
+
+    Returns:
+        (n, channel, y, x), y and x of ``shown_side``.
+    """
+    return _move(_orient_randomly(images, random), torch.zeros_like(images[:, :1]), random)[0]
+
+
+def change_look(images: Tensor, density: Tensor, random: Generator) -> Tensor:
+    """Gives the density of every image, (n, channel, y, x), another contrast, brightness, noise and sharpness."""
+    return torch.where(density[:, None, None], _change_look(images, random), images)
 
 
 def shown_side(side: int) -> int:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import lightning.pytorch as pl
 import numpy as np
@@ -10,6 +11,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class Examples(Protocol):
+    """What a network learns from: a frozen dataclass of tensors, which gives batches for lists of indices."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def strata(self) -> Tensor:
+        """(n,) int64: examples of one stratum are spread evenly over an epoch."""
+
+    @property
+    def frequency(self) -> Tensor:
+        """(n,) float64: how often an epoch shows an example, on average; 1 is once, 0.5 every other epoch."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: list[int]) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -50,13 +69,13 @@ class PatchData(pl.LightningDataModule):
     """The batches of a training, for however many processes there are.
 
     Args:
-        training: patches to learn from.
-        validation: patches to judge by, may be none.
-        batch_size: patches per batch and process.
+        training: what to learn from.
+        validation: what to judge by, may be none.
+        batch_size: examples per batch and process.
         seed: of the order.
     """
 
-    def __init__(self, training: LabelledPatches, validation: LabelledPatches, batch_size: int, seed: int) -> None:
+    def __init__(self, training: Examples, validation: Examples, batch_size: int, seed: int) -> None:
         super().__init__()
         self._training = training
         self._validation = validation
@@ -75,13 +94,13 @@ class PatchData(pl.LightningDataModule):
         """The validation batches of this process."""
         return self._loader(self._validation) if len(self._validation) else []
 
-    def _loader(self, patches: LabelledPatches) -> DataLoader[dict[str, Tensor]]:
+    def _loader(self, examples: Examples) -> DataLoader[dict[str, Tensor]]:
         assert self.trainer is not None
-        batches = self._order(patches, self.trainer.global_rank, self.trainer.world_size)
-        return DataLoader(patches, sampler=batches, batch_size=None)
+        batches = self._order(examples, self.trainer.global_rank, self.trainer.world_size)
+        return DataLoader(examples, sampler=batches, batch_size=None)  # type: ignore[arg-type]
 
-    def _order(self, patches: LabelledPatches, rank: int, processes: int) -> "EpochBatches":
-        return EpochBatches(patches.strata, patches.frequency, self._batch_size, self._seed, rank, processes)
+    def _order(self, examples: Examples, rank: int, processes: int) -> "EpochBatches":
+        return EpochBatches(examples.strata, examples.frequency, self._batch_size, self._seed, rank, processes)
 
 
 class EpochBatches(Sampler[list[int]]):

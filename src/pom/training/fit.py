@@ -1,57 +1,21 @@
-"""One training, from data to weights: interrupted, resumed, short of memory, on one device or several."""
+"""One training of a network from labelled patches: its steps, its validation figures, its fingerprint."""
 
-import copy
-import hashlib
-import json
-import logging
 import math
-import shutil
-import sys
 import time
-import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from torch import Tensor, nn
 
-from pom import __version__
-from pom.errors import PomError
 from pom.networks.devices import Devices
-from pom.training.callbacks import History, ProgressLines, StopTogether, averaged_weights
-from pom.training.data import LabelledPatches, PatchData
+from pom.training.data import LabelledPatches
+from pom.training.loop import Plan, learn
 from pom.training.task import Objective, Schedule, SegmentationTask
-from pom.training.team import Team, team_of
 
-log = logging.getLogger(__name__)
-
-LEARNING_RATE = 3e-3
-DECAY = 0.98
 SMALLEST_BATCH = 4
 STEPS_PER_EPOCH = 8
 VALIDATION_BATCH = 32
-PATIENCE_SHARE = 0.4
-STATE = ".training"
-"""The folder, within a network's own, of what is kept of a training that goes on."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to train; everything here that changes the weights is part of the fingerprint."""
-
-    epochs: int
-    batch_size: int
-    """Patches per step over all devices; fewer where there are few patches, see ``steps_per_epoch``."""
-    learning_rate: float
-    seed: int
-    bf16: bool
-    stop_early: bool
-    """Whether the validation patches can be trusted to end the training and to choose the best epoch."""
-    n_orientations: int = 1
-    """Over how many orientations inference averages; what is calibrated, no part of the fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -99,106 +63,15 @@ def fit(
         PomError: not even one patch fits into memory, or a process of the job lacks its GPU.
     """
     started = time.monotonic()
-    team, devices = team_of(devices)
-    state = TrainingState(folder, mark)
     batch_size = step_size(round(float(training.frequency.sum())), plan.batch_size)
-    first_weights = copy.deepcopy(network.state_dict())
-    pieces = 1
-    while True:
-        network.load_state_dict(first_weights)
-        history = History(folder / "history.csv")
-        per_process = max(1, batch_size // (team.size * pieces))
-        data = PatchData(training, validation, per_process, plan.seed)
-        steps = math.ceil(data.batches_per_epoch(team.size) / pieces) * plan.epochs
-        task = SegmentationTask(network, objective, density, Schedule(plan.learning_rate, steps), plan.seed)
-        callbacks = [history, *state.callbacks(plan, bool(len(validation)), title)]
-        try:
-            with _quiet():
-                trainer = _trainer(plan, team, devices, callbacks, pieces)
-                trainer.fit(task, datamodule=data, ckpt_path=state.checkpoint(), weights_only=True)
-            break
-        except torch.OutOfMemoryError:
-            if per_process == 1:
-                raise PomError(f"{title}: not even one patch fits into GPU memory; use a GPU with more.") from None
-            pieces *= 2
-            log.warning("%s: out of GPU memory; going on with %d patches at a time.", title, per_process // 2)
-            del trainer, task
-            torch.cuda.empty_cache()
-        except SystemExit as interrupted:  # Lightning leaves so after Ctrl-C
-            raise KeyboardInterrupt from interrupted
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    task.cpu().eval()
-    state.restore(task)
-    figures = validate(task, validation)
-    return Trained(
-        task.network, figures, history.rows, trainer.current_epoch, batch_size, time.monotonic() - started, mark
-    )
 
+    def task(schedule: Schedule) -> SegmentationTask:
+        return SegmentationTask(network, objective, density, schedule, plan.seed)
 
-def forget_training(folder: Path) -> None:
-    """Removes what was kept for going on with a training in ``folder``; for when its network is safely there."""
-    shutil.rmtree(folder / STATE, ignore_errors=True)
-
-
-class TrainingState:
-    """What is kept on disk while a training runs, so that it can go on.
-
-    Each training has a folder of its own, named by its fingerprint, so that the processes that train together agree
-    on it without asking each other.
-    """
-
-    def __init__(self, folder: Path, mark: str) -> None:
-        self._folder = folder / STATE / mark[:16]
-        if (self._folder / "last.ckpt").exists():
-            log.info("Going on with the interrupted training in %s.", folder)
-        elif any((folder / STATE).glob("*")):
-            log.info("The interrupted training in %s was of other data or settings; starting anew.", folder)
-
-    def callbacks(self, plan: Plan, validated: bool, title: str) -> list[Callback]:
-        """The callbacks that write the state, stop early, and show progress."""
-        # The averaged weights come before the checkpoints, which keep both them and the current ones.
-        callbacks: list[Callback] = [
-            averaged_weights(DECAY),
-            ModelCheckpoint(
-                self._folder, "last", save_on_train_epoch_end=True, enable_version_counter=False, every_n_epochs=1
-            ),
-            StopTogether(),
-            RichProgressBar() if sys.stderr.isatty() else ProgressLines(title),
-        ]
-        if plan.stop_early and validated:
-            patience = max(5, round(PATIENCE_SHARE * plan.epochs))
-            callbacks += [
-                EarlyStopping("dice", mode="max", patience=patience, check_on_train_epoch_end=True),
-                ModelCheckpoint(
-                    self._folder,
-                    "best",
-                    monitor="dice",
-                    mode="max",
-                    save_on_train_epoch_end=True,
-                    enable_version_counter=False,
-                ),
-            ]
-        return callbacks
-
-    def checkpoint(self) -> Path | None:
-        """The checkpoint to go on from, if there is one that can be read."""
-        path = self._folder / "last.ckpt"
-        if not path.exists():
-            return None
-        try:
-            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:  # a torn file fails in many ways
-            log.warning("%s cannot be read (%s); training starts anew.", path, type(error).__name__)
-            return None
-        return path
-
-    def restore(self, task: SegmentationTask) -> None:
-        """Gives the network the averaged weights of its best epoch, or of the last where none is known to be best."""
-        paths = [path for path in (self._folder / "best.ckpt", self._folder / "last.ckpt") if path.exists()]
-        # On another node than the first process the file may not be seen yet; there the network is not written.
-        if paths:
-            task.load_state_dict(torch.load(paths[0], map_location="cpu", weights_only=True)["state_dict"])
+    learnt = learn(network, task, training, validation, batch_size, plan, devices, folder, title, mark)
+    figures = validate(learnt.task, validation)
+    seconds = time.monotonic() - started
+    return Trained(learnt.task.network, figures, learnt.history, learnt.epochs, batch_size, seconds, mark)
 
 
 def step_size(n_shown: int, configured: int) -> int:
@@ -213,37 +86,6 @@ def step_size(n_shown: int, configured: int) -> int:
     return max(1, min(configured, max(SMALLEST_BATCH, n_shown // STEPS_PER_EPOCH), n_shown))
 
 
-def fingerprint(network: nn.Module, training: LabelledPatches, validation: LabelledPatches, plan: Plan) -> str:
-    """A hash of all that decides the result of a training."""
-    decisive = {name: value for name, value in asdict(plan).items() if name != "n_orientations"}
-    digest = hashlib.sha256(json.dumps([__version__, decisive, str(network)]).encode())
-    for patches in (training, validation):
-        for name in patches.__dataclass_fields__:
-            digest.update(getattr(patches, name).numpy().tobytes())
-    for weights in network.state_dict().values():
-        digest.update(weights.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _trainer(plan: Plan, team: Team, devices: Devices, callbacks: list[Callback], pieces: int) -> pl.Trainer:
-    return pl.Trainer(
-        accelerator="gpu" if devices.gpus else "cpu",
-        devices=list(devices.gpus) if devices.gpus else team.per_node,
-        num_nodes=team.nodes,
-        strategy="ddp" if team.size > 1 else "auto",
-        plugins=team.environment(),
-        precision="bf16-mixed" if plan.bf16 else "32-true",
-        max_epochs=plan.epochs,
-        accumulate_grad_batches=pieces,
-        callbacks=callbacks,
-        logger=False,
-        enable_model_summary=False,
-        enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
-
-
 def validate(task: SegmentationTask, validation: LabelledPatches) -> dict[str, dict[str, float]]:
     """The figures of the weights as they are, in float32 on the CPU; those that are 0/0 are left out."""
     if not len(validation):
@@ -256,14 +98,3 @@ def validate(task: SegmentationTask, validation: LabelledPatches) -> dict[str, d
         name: {measure: round(value, 4) for measure, value in figures.items() if not math.isnan(value)}
         for name, figures in task.validation_figures().items()
     }
-
-
-class _quiet(warnings.catch_warnings):  # noqa: N801
-    """Keeps Lightning's advice to programmers from the person who trains."""
-
-    def __enter__(self) -> Any:
-        entered = super().__enter__()
-        warnings.filterwarnings("ignore", module=r"lightning\..*")
-        for name in ("lightning.pytorch", "lightning.fabric"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        return entered

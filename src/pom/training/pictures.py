@@ -35,6 +35,56 @@ def draw_curves(path: Path, title: str, history: Sequence[dict[str, float]]) -> 
         figure.savefig(temporary, dpi=120)
 
 
+def draw_losses(path: Path, title: str, history: Sequence[dict[str, float]]) -> None:
+    """Draws the losses of a training without ontologies over its epochs into a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    error = "mean absolute error, hidden pixels"
+    _curves(figure.subplots(), history, {"loss": "training", "validation_loss": "held-out tomograms"}, error)
+    figure.suptitle(title)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def draw_filled_in(
+    path: Path,
+    title: str,
+    whole: NDArray[np.float32],
+    hidden: NDArray[np.bool_],
+    filled_in: NDArray[np.float32],
+    names: Sequence[str],
+) -> None:
+    """Draws crops into a PNG, each as three images: as it is, with what was hidden in black, and filled in.
+
+    Args:
+        path: of the PNG.
+        title: above all.
+        whole: (n, y, x), shown in grey.
+        hidden: (n, y, x), what the network did not see.
+        filled_in: (n, y, x), the same with the network's answer where it did not.
+        names: (n,), above each crop.
+    """
+    from matplotlib.figure import Figure
+
+    columns = 2
+    rows = max(1, -(-len(whole) // columns))
+    figure = Figure(figsize=(6.6 * columns, 2.3 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, 3 * columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for place, name in enumerate(names):
+        row, column = divmod(place, columns)
+        left, middle, right = axes[row, 3 * column : 3 * column + 3]
+        left.imshow(_grey(whole[place]), origin="lower")
+        left.set_title(name, fontsize=7, loc="left")
+        middle.imshow(_paint(_grey(whole[place]), hidden[place], (0.0, 0.0, 0.0), 1.0), origin="lower")
+        right.imshow(_grey(filled_in[place], like=whole[place]), origin="lower")
+    figure.suptitle(title, fontsize=10)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
 def draw_montage(
     path: Path,
     title: str,
@@ -132,8 +182,8 @@ def _curves(axes: "Axes", history: Sequence[dict[str, float]], labels: dict[str,
         axes.legend(fontsize=7)
 
 
-def _grey(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    low, high = np.percentile(image, [1, 99])
+def _grey(image: NDArray[np.float32], like: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    low, high = np.percentile(image if like is None else like, [1, 99])
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
     return np.repeat(grey[:, :, None], 3, axis=2).astype(np.float32)
 

@@ -9,14 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pom.errors import PomError
 from pom.io.channels import DENSITY, Preprocessing
 from pom.io.checkpoints import (
     Calibration,
     ModelCard,
     TrainingRecord,
     current_versions,
-    load_weights,
     read_card,
     save_network,
     timestamp,
@@ -28,7 +26,9 @@ from pom.sampling.patches import JointPatchSet, PatchSet
 from pom.training.calibration import calibrate
 from pom.training.data import LabelledPatches
 from pom.training.familiarity import familiarity_of
-from pom.training.fit import LEARNING_RATE, Plan, Trained, fingerprint, fit, forget_training, validate
+from pom.training.first_weights import Beginning, begin
+from pom.training.fit import Trained, fit, validate
+from pom.training.loop import LEARNING_RATE, Plan, fingerprint, forget_training
 from pom.training.pictures import draw_curves, draw_montage, draw_reliability
 from pom.training.task import Objective, Schedule, SegmentationTask
 from pom.training.team import is_first_process
@@ -54,6 +54,8 @@ class Assignment:
     labels: Literal["annotations", "single networks"] = "annotations"
     checkpoint: Path | None = None
     """Weights to begin with."""
+    pretrained: Path | None = None
+    """The folder of pretrained weights to begin with where there is no checkpoint; it need not be there."""
     keep_finished: bool = False
     """Whether a network that is there already, from the very same patches and settings, is left as it is."""
 
@@ -77,14 +79,13 @@ def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Dev
     Of several processes that train together the first one writes; the others' card lacks the weights' hash.
 
     Raises:
-        PomError: the checkpoint does not fit, or a file cannot be written.
+        PomError: the checkpoint does not fit, the pretrained network is damaged, or a file cannot be written.
     """
     patches = assignment.patches
     preprocessing = Preprocessing.model_validate_json(patches.preprocessing)
     torch.manual_seed(plan.seed)
     network = UNet(len(preprocessing.channels), len(assignment.outputs))
-    if assignment.checkpoint is not None:
-        _begin_with(network, assignment.checkpoint)
+    beginning = begin(network, assignment.checkpoint, assignment.pretrained, preprocessing, assignment.title)
     training = assignment.labelled.at(np.flatnonzero(~patches.validation))
     validation = assignment.labelled.at(np.flatnonzero(patches.validation))
     mark = fingerprint(network, training, validation, plan)
@@ -111,7 +112,7 @@ def train(assignment: Assignment, objective: Objective, plan: Plan, devices: Dev
         widths=network.widths,
         weights_sha256="",
         unknown_constant=unknown_constant,
-        training=_record(assignment, plan, trained),
+        training=_record(assignment, plan, trained, beginning),
         validation=trained.validation,
         versions=current_versions(),
         created=timestamp(),
@@ -148,17 +149,7 @@ def held_out(patches: PatchSet) -> Literal["tomograms", "boxes", "nothing"]:
     return "boxes" if training & set(patches.tomograms[patches.validation].tolist()) else "tomograms"
 
 
-def _begin_with(network: UNet, checkpoint: Path) -> None:
-    try:
-        network.load_state_dict(load_weights(checkpoint))
-    except RuntimeError as error:
-        raise PomError(
-            f"The weights in {checkpoint} are of another network than this project's: "
-            "channels, ontologies or architecture differ."
-        ) from error
-
-
-def _record(assignment: Assignment, plan: Plan, trained: Trained) -> TrainingRecord:
+def _record(assignment: Assignment, plan: Plan, trained: Trained, beginning: Beginning) -> TrainingRecord:
     patches = assignment.patches
     return TrainingRecord(
         tomograms=_names(patches.tomograms[~patches.validation]),
@@ -174,7 +165,8 @@ def _record(assignment: Assignment, plan: Plan, trained: Trained) -> TrainingRec
         precision="bf16" if plan.bf16 else "float32",
         seed=plan.seed,
         seconds=round(trained.seconds, 1),
-        started_from=str(assignment.checkpoint or ""),
+        started_from=beginning.source,
+        pretrained_sha256=beginning.pretrained_sha256,
         fingerprint=trained.fingerprint,
         unknown_threshold=patches.unknown_threshold if isinstance(patches, JointPatchSet) else None,
     )

@@ -46,7 +46,45 @@ class Schedule:
         return min((step + 1) / warm_up, 1.0) * 0.5 * (1.0 + math.cos(math.pi * min(step / self.steps, 1.0)))
 
 
-class SegmentationTask(pl.LightningModule):
+class NetworkTask(pl.LightningModule):
+    """What all trainings of a network have in common: its optimiser, and the randomness of an epoch.
+
+    Args:
+        network: images (n, channel, y, x) to answers (n, output, y, x).
+        schedule: of the learning rate.
+        seed: of the random changes.
+    """
+
+    def __init__(self, network: nn.Module, schedule: Schedule, seed: int) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._schedule = schedule
+        self._seed = seed
+        self._random = seeded(seed)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Answers (n, output, y, x) to images (n, channel, y, x)."""
+        answers: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
+        return answers
+
+    def on_train_epoch_start(self) -> None:
+        """Makes the epoch's random changes depend on nothing that came before it."""
+        self._random = seeded(self._seed, self.current_epoch, self.global_rank)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Keeps one odd batch from throwing the weights far away."""
+        nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
+
+    def configure_optimizers(self) -> pl.utilities.types.OptimizerLRSchedulerConfig:
+        """AdamW with the schedule, stepped after every batch."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=self._schedule.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
+        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule.factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class SegmentationTask(NetworkTask):
     """Trains a segmentation network on labelled patches.
 
     Args:
@@ -65,25 +103,12 @@ class SegmentationTask(pl.LightningModule):
         schedule: Schedule,
         seed: int,
     ) -> None:
-        super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(network, schedule, seed)
         self._objective = objective
-        self._schedule = schedule
-        self._seed = seed
-        self._random = seeded(seed)
         self._density = density
         # Registered too, so that Lightning moves them to the device; typed as what they are here.
         self._counts = [BinaryStatScores() for _ in objective.outputs]
         self._counts_as_modules = nn.ModuleList(self._counts)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (n, class, y, x) of images (n, channel, y, x)."""
-        logits: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
-        return logits
-
-    def on_train_epoch_start(self) -> None:
-        """Makes the epoch's augmentation depend on nothing that came before it."""
-        self._random = seeded(self._seed, self.current_epoch, self.global_rank)
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         """The loss of one batch, augmented."""
@@ -129,18 +154,6 @@ class SegmentationTask(pl.LightningModule):
                 "recall": _ratio(right, right + missed),
             }
         return figures
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Keeps one odd batch from throwing the weights far away."""
-        nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
-
-    def configure_optimizers(self) -> pl.utilities.types.OptimizerLRSchedulerConfig:
-        """AdamW with the schedule, stepped after every batch."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=self._schedule.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
-        )
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule.factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def _ratio(numerator: float, denominator: float) -> float:

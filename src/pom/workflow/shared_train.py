@@ -22,7 +22,8 @@ def shared_train(project: Project, devices: Devices, checkpoint: Path | None, *,
     Args:
         project: with joint labels, or, if ``direct``, with sampled patches.
         devices: where.
-        checkpoint: weights to begin with, a safetensors file or a network's folder.
+        checkpoint: weights to begin with, a safetensors file or a network's folder; without it the pretrained ones,
+            where 'pom pretrain' has made them.
         direct: learn from the annotations alone, without what single networks say.
 
     Raises:
@@ -40,6 +41,7 @@ def shared_train(project: Project, devices: Devices, checkpoint: Path | None, *,
         folder=project.joint_network,
         labels="annotations" if direct else "single networks",
         checkpoint=checkpoint,
+        pretrained=project.pretrained_network,
     )
     epochs, batch_size = configuration.shared_model_epochs, configuration.shared_model_batch_size
     return train(assignment, objective, plan_of(configuration, epochs, batch_size, patches, devices), devices)

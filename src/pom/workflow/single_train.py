@@ -21,7 +21,7 @@ MADE_BY = "pom single initialize"
 def single_train(
     project: Project, ontologies: Sequence[str], devices: Devices, counterexamples: bool
 ) -> dict[str, ModelCard]:
-    """Trains the single networks of some ontologies.
+    """Trains the single networks of some ontologies, from pretrained weights where 'pom pretrain' has made them.
 
     Args:
         project: with sampled patches.
@@ -87,6 +87,7 @@ def _train(
         labelled=labelled,
         counterexamples=int((~patches.validation).sum()) - n_own,
         folder=project.single_network(ontology),
+        pretrained=project.pretrained_network,
         keep_finished=keep_finished,
     )
     epochs, batch_size = configuration.single_model_epochs, configuration.single_model_batch_size

@@ -17,7 +17,7 @@ from pom.project.names import nearest, segmentation_file
 from pom.project.paths import Project
 from pom.workflow.begun_steps import Step, begun_steps, steps_with_jobs
 from pom.workflow.freshness import modified
-from pom.workflow.survey import LARGEST_PLACEHOLDER
+from pom.workflow.survey import LARGEST_PLACEHOLDER, survey_pretrained
 
 if TYPE_CHECKING:
     from pom.jobs.slurm import SlurmJob
@@ -100,6 +100,14 @@ class StatusSurvey:
         self._jobs = tuple(job for job in jobs(self._project.slurm_jobs) if not job.over)
         self._asked_at = time.monotonic()
         return self._jobs
+
+    def pretrained(self) -> int | None:
+        """How many tomograms the weights are from that trainings begin with; None where there are none to begin with.
+
+        What is wrong with them is for 'pom' and the trainings to say.
+        """
+        card = survey_pretrained(self._project, notes=[])
+        return None if card is None else len(card.tomograms)
 
     def _status(self, step: Step) -> StepStatus:
         now = time.time()
