@@ -12,7 +12,7 @@ import pytest
 
 from pom.errors import PomError
 from pom.io import atomic
-from pom.io.atomic import atomic_path, write_error, write_json, write_text
+from pom.io.atomic import atomic_folder, atomic_path, write_error, write_json, write_text
 
 
 @pytest.fixture
@@ -155,3 +155,44 @@ def test_only_stale_leftovers_are_removed(tmp_path: Path) -> None:
     os.utime(tmp_path / foreign, (day_ago, day_ago))
     write_text(tmp_path / "c.txt", "text")
     assert names(tmp_path) == sorted([ours, elsewhere, foreign, "c.txt"])
+
+
+# Folders.
+
+
+def test_a_folder_appears_at_the_end_with_all_that_is_in_it(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "new" / "folder.x") as folder:
+        (folder / "a").write_text("1")
+        assert not (tmp_path / "new" / "folder.x").exists()
+        assert folder.name.startswith(".folder.pom-")
+    assert names(tmp_path / "new") == ["folder.x"]
+    assert (tmp_path / "new" / "folder.x" / "a").read_text() == "1"
+
+
+def test_a_folder_that_fails_leaves_nothing_and_names_its_place(tmp_path: Path) -> None:
+    with pytest.raises(PomError, match=rf"^{tmp_path}/folder/a is bad$"), atomic_folder(tmp_path / "folder") as folder:
+        (folder / "a").write_text("1")
+        raise PomError(f"{folder / 'a'} is bad")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_is_not_put_over_another(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "old").touch()
+    with pytest.raises(PomError, match="folder cannot be written"), atomic_folder(tmp_path / "folder") as folder:
+        (folder / "new").touch()
+    assert names(tmp_path) == ["folder"]
+    assert names(tmp_path / "folder") == ["old"]
+
+
+def test_the_folder_that_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib; from pom.io.atomic import atomic_folder\n"
+        f"with atomic_folder(pathlib.Path({str(tmp_path)!r}) / 'folder') as folder:\n"
+        "    (folder / 'a').touch(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(names(tmp_path)) == 1
+    with atomic_folder(tmp_path / "other"):
+        pass
+    assert names(tmp_path) == ["other"]

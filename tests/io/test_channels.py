@@ -10,7 +10,15 @@ from pydantic import ValidationError
 
 from pom.errors import PomError
 from pom.io import channels
-from pom.io.channels import NetworkInput, Preprocessing, read_network_input
+from pom.io.channels import (
+    DensityScale,
+    NetworkInput,
+    Preprocessing,
+    SegmentationScale,
+    measure_scale,
+    read_network_input,
+    read_slab,
+)
 from pom.io.mrc import MrcReader
 
 SHAPE = (13, 37, 29)
@@ -214,3 +222,87 @@ def test_memory_stays_bounded_for_a_big_tomogram(tmp_path: Path) -> None:
     assert result.data.shape == (1, 64, 512, 512)
     assert (result.data == -1).all()
     assert peak - result.data.nbytes < 150 << 20
+
+
+@pytest.mark.parametrize("binning", [(1, 1, 1), (2, 2, 2), (3, 1, 2), (20, 5, 7)])
+@pytest.mark.parametrize("z_sum", [0, 4, 40])
+@pytest.mark.parametrize("chunk_slices", [1, 5, 100])
+def test_each_slice_alone_equals_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, binning: tuple[int, int, int], z_sum: int, chunk_slices: int
+) -> None:
+    monkeypatch.setattr(channels, "CHUNK_BYTES", chunk_slices * SHAPE[1] * SHAPE[2] * 2)
+    monkeypatch.setattr(channels, "TILE_ROWS", 3)
+    monkeypatch.setattr(channels, "TILE_PRODUCTS", 1000)
+    density = write(tmp_path / "a.mrc", RNG.normal(1000, 300, SHAPE).astype(np.int16))
+    membrane = write(tmp_path / "m.mrc", RNG.integers(0, 256, SHAPE).astype(np.uint16))
+    files = {"Density": density, "Membrane": membrane}
+    preprocessing = Preprocessing(channels=("Density", "_", "Membrane"), z_sum=z_sum, binning=binning)
+    whole = read_network_input(files, preprocessing, 15.68).data
+    scales = {channel: measure_scale(channel, path, preprocessing) for channel, path in files.items()}
+    for k in range(whole.shape[1]):
+        slab = read_slab(files, preprocessing, scales, k)
+        assert slab.dtype == np.float32
+        np.testing.assert_allclose(slab, whole[:, k], atol=1e-5)
+    for k in (-1, whole.shape[1]):
+        with pytest.raises(ValueError, match="no slice"):
+            read_slab(files, preprocessing, scales, k)
+
+
+def test_known_scales(tmp_path: Path) -> None:
+    """One half of the voxels is 10, the other 30; bins of both are 20."""
+    volume = np.zeros((4, 2, 2), np.float32)
+    volume[:, 0], volume[:, 1] = 10, 30
+    preprocessing = Preprocessing(channels=("Density", "Mask"), z_sum=0, binning=(1, 1, 2))
+    assert measure_scale("Density", write(tmp_path / "a.mrc", volume), preprocessing) == DensityScale(20.0, 10.0)
+    in_plane = preprocessing.model_copy(update={"binning": (2, 2, 1)})
+    with pytest.raises(PomError, match="is constant"):
+        measure_scale("Density", tmp_path / "a.mrc", in_plane)
+    mask = write(tmp_path / "m.mrc", np.eye(4, dtype=np.int8)[:, None].repeat(2, 1))
+    assert measure_scale("Mask", mask, preprocessing) == SegmentationScale(1.0)
+    assert measure_scale("Mask", write(tmp_path / "s.mrc", np.full((2, 3, 3), 9, np.int8)), preprocessing) == (
+        SegmentationScale(127.0)
+    )
+
+
+def test_a_slice_reads_only_what_belongs_to_its_slab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Spy(MrcReader):
+        def read(self, z_start: int, z_stop: int) -> NDArray[np.generic]:
+            seen.append((z_start, z_stop))
+            return super().read(z_start, z_stop)
+
+    monkeypatch.setattr(channels, "MrcReader", Spy)
+    files = {"Density": write(tmp_path / "a.mrc", RNG.normal(size=(40, 8, 8)).astype(np.float32))}
+    preprocessing = Preprocessing(channels=("Density",), z_sum=3, binning=(2, 2, 2))
+    for k, expected in ((0, (0, 5)), (10, (17, 25)), (19, (35, 40))):
+        seen.clear()
+        read_slab(files, preprocessing, {"Density": DensityScale(0.0, 1.0)}, k)
+        assert seen == [expected]
+
+
+def test_measuring_holds_little_of_a_long_tomogram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "CHUNK_BYTES", 4 * 256 * 256 * 4)
+    path = write(tmp_path / "a.mrc", RNG.normal(size=(256, 256, 256)).astype(np.float32))
+    tracemalloc.start()
+    try:
+        measure_scale("Density", path, Preprocessing(channels=("Density",), z_sum=4, binning=(1, 1, 1)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 << 20  # of 64 MiB
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the library that writes the file
+def test_what_cannot_be_measured(tmp_path: Path) -> None:
+    preprocessing = Preprocessing(channels=("Density", "Membrane"), z_sum=1, binning=(2, 2, 2))
+    bad = RNG.uniform(size=(5, 8, 8)).astype(np.float32)
+    bad[3, 2, 1:3] = np.nan
+    path = write(tmp_path / "a.mrc", bad)
+    for channel in preprocessing.channels:
+        with pytest.raises(PomError, match=r"a\.mrc holds 2 NaN or infinite values"):
+            measure_scale(channel, path, preprocessing)
+    with pytest.raises(PomError, match="segment Membrane in this tomogram"):
+        measure_scale("Membrane", tmp_path / "gone.mrc", preprocessing)
+    with pytest.raises(PomError, match="cannot have"):
+        measure_scale("Membrane", write(tmp_path / "m.mrc", np.full((2, 4, 4), 7, np.float32)), preprocessing)

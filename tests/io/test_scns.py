@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pom.errors import PomError
+from pom.io.palette import default_colour
 from pom.io.scns import Annotation, Feature, read_scns, write_scns
 
 DATA = Path(__file__).parents[1] / "data" / "ais"
@@ -324,3 +325,48 @@ def test_a_slice_that_does_not_fit_is_not_written(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="a drawn slice is"):
             write_scns(tmp_path / "cell.scns", replace(example(), features=(feature,)))
     assert list(tmp_path.iterdir()) == []
+
+
+# What Ais shows.
+
+
+@pytest.mark.parametrize(
+    ("colour", "expected"),
+    [
+        ((66 / 255, 214 / 255, 164 / 255), "#42d6a4"),
+        ([0, np.float32(0.5), 266 / 255], "#0080ff"),
+        ((0.1, 0.2), None),
+        ((0.1, 0.2, "red"), None),
+        (None, None),
+    ],
+)
+def test_the_colour_of_a_feature(ais: types.ModuleType, tmp_path: Path, colour: object, expected: str | None) -> None:
+    annotation = read_pickled(make_frame(ais, feature_colour=colour), tmp_path)
+    assert annotation.features[0].colour == expected
+    write_scns(tmp_path / "again.scns", annotation)
+    assert read_scns(tmp_path / "again.scns").features[0].colour == (expected or default_colour(0))
+
+
+def test_ais_is_given_what_it_shows_first(ais: types.ModuleType, tmp_path: Path) -> None:
+    """Ais sends the frame's data to the screen as soon as it has loaded a file: None there is an error."""
+
+    class Transform:
+        __module__, __qualname__ = ais.__name__, "Transform"
+
+    ais.Transform = Transform  # type: ignore[attr-defined]
+    image = np.arange(HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
+    write_scns(tmp_path / "with.scns", example(), image)
+    write_scns(tmp_path / "without.scns", example())
+    assert_same(read_scns(tmp_path / "with.scns"), example())
+    with (tmp_path / "with.scns").open("rb") as stream:
+        frame = pickle.load(stream)
+    np.testing.assert_array_equal(frame.data, image, strict=True)
+    low, high = frame.contrast_lims
+    assert 0 < low < 1 < high < image.max()
+    assert (len(frame.hist_vals), len(frame.hist_bins)) == (40, 41)
+    assert (frame.hist_vals.dtype, frame.hist_bins.dtype) == (np.float32, np.float32)
+    np.testing.assert_array_equal(frame.transform.matrix, np.eye(4), strict=True)
+    assert frame.transform.translation.tolist() == [0.0, 0.0]
+    # Without an image Ais takes the slice from the tomogram, which nothing here may replace.
+    with (tmp_path / "without.scns").open("rb") as stream:
+        assert not hasattr(pickle.load(stream), "data")

@@ -47,6 +47,7 @@ def test_folders_lie_under_the_root(tmp_path: Path) -> None:
         (lambda p: p.tomogram("TS 1"), "data/tomograms/TS 1.mrc"),
         (lambda p: p.test_tomogram("TS_1"), "data/test/TS_1.mrc"),
         (lambda p: p.annotation("TS_1"), "data/tomograms/TS_1.scns"),
+        (lambda p: p.native_annotation("TS_1"), "data/tomograms/TS_1.annotation"),
         (lambda p: p.macromolecule("TS_1", "Membrane"), "data/macromolecules/TS_1__Membrane.mrc"),
         (lambda p: p.output("TS_1", "ER"), "data/output/TS_1__ER.mrc"),
         (lambda p: p.test_output("TS_1", "ER"), "data/test/TS_1__ER.mrc"),
@@ -160,3 +161,24 @@ def test_an_unknown_ontology_is_answered_with_the_nearest_and_the_list(tmp_path:
         project.known_ontology("_")
     with pytest.raises(PomError, match="lists no ontologies"):
         make(tmp_path).known_ontology("ER")
+
+
+def test_annotations_of_both_forms_and_what_is_kept_of_them(tmp_path: Path) -> None:
+    project = make(
+        tmp_path,
+        *(f"tomograms/{name}.mrc" for name in ("a", "b", "c", "d.annotation", "e")),
+        "tomograms/a.scns",
+        "tomograms/b.annotation/annotation.json",
+        "tomograms/b.annotation/masks/f1/zarr.json",
+        "tomograms/c.scns",
+        "tomograms/c.annotation/annotation.json",
+        "tomograms/d.annotation.mrc.scns",
+        "tomograms/e.scns.kept-20250102-030405",
+        "tomograms/e.annotation.kept-20250102-030405/annotation.json",
+        "tomograms/f.annotation/annotation.json",
+        "tomograms/g.annotation",
+        "tomograms/.h.annotation/annotation.json",
+    )
+    assert project.tomogram_names() == ["a", "b", "c", "d.annotation", "e"]
+    assert project.annotated_names() == ["a", "b", "c"]
+    assert project.orphaned_annotations() == ["d.annotation.mrc", "f"]

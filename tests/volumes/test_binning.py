@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pom.volumes.binning import bin_mean
+from pom.volumes.binning import bin_mean, unbin
 
 
 def brute_force(array: NDArray[np.generic], factors: tuple[int, ...]) -> NDArray[np.float64]:
@@ -59,3 +59,26 @@ def test_extreme_integers_do_not_overflow() -> None:
 def test_refuses_factors_that_do_not_suit(factors: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="do not suit"):
         bin_mean(np.zeros((4, 4)), factors)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.bool_, np.uint8])
+def test_every_pixel_gets_the_value_of_its_bin(dtype: type[np.generic]) -> None:
+    image = np.array([[0, 1, 2], [3, 4, 5]]).astype(dtype)
+    result = unbin(image, (3, 2), (5, 5))
+    assert result.dtype == dtype
+    expected = [[0, 0, 1, 1, 2]] * 3 + [[3, 3, 4, 4, 5]] * 2
+    np.testing.assert_array_equal(result, np.array(expected).astype(dtype))
+
+
+@pytest.mark.parametrize("factors", [(1, 1), (2, 3), (4, 1), (32, 32)])
+def test_binning_undoes_unbinning(factors: tuple[int, int]) -> None:
+    shape = (17, 22)
+    bins = (-(-17 // factors[0]), -(-22 // factors[1]))
+    image = np.random.default_rng(0).normal(size=bins).astype(np.float32)
+    np.testing.assert_allclose(bin_mean(unbin(image, factors, shape), factors), image, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (7, 6), (6, 4)])
+def test_bins_of_another_image(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="is not one of"):
+        unbin(np.zeros((3, 3)), (2, 2), shape)

@@ -106,8 +106,8 @@ def test_the_way_through_a_project_one_command_after_the_other(
     )
     project = make(tmp_path)
     assert following(project) == (
-        "annotate Vesicle, Inner membrane in Ais: draw, place boxes, and save NAME.scns beside NAME.mrc"
-        f" in {tmp_path / 'tomograms'}"
+        "annotate Vesicle, Inner membrane: draw and place boxes with pom annotate, or in Ais and save NAME.scns beside"
+        f" NAME.mrc in {tmp_path / 'tomograms'}"
     )
     annotate(project, "TS_0", {"Vesicle": 3, "Inner membrane": 1})
     assert following(project) == "pom single initialize"
@@ -313,7 +313,7 @@ def test_boxes_that_will_not_count_are_noted(tmp_path: Path) -> None:
     annotate(project, "TS_0", {"vesicles": 4, "Inner membrane": 0, "unused": 0}, drawn=("Inner membrane",))
     touch(project.annotation("TS_9"))
     assert overview(project).notes == (
-        "1 annotation file does not count for want of a tomogram of the same name, such as TS_9.scns.",
+        "1 annotation does not count for want of a tomogram of the same name, such as TS_9.scns.",
         "4 boxes are titled 'vesicles', which is no ontology; the nearest is 'Vesicle'.",
         "Inner membrane is drawn in 1 tomogram but has no boxes, and only boxes are sampled.",
     )

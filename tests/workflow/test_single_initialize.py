@@ -135,7 +135,7 @@ def test_no_annotations_at_all(make_project: MakeProject) -> None:
     project = make_project()
     for name in project.annotated_names():
         project.annotation(name).unlink()
-    with pytest.raises(PomError, match=r"There are no annotated tomograms: put annotation files \(\.scns\) beside"):
+    with pytest.raises(PomError, match=r"no annotated tomograms in .*put annotation files of Ais \(\.scns\) beside"):
         single_initialize(project)
 
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: write beside the target, fsync, rename.
+"""Files and folders that appear whole or not at all: write beside the target, fsync, rename.
 
 A process that is killed (SIGKILL, power) can leave its temporary file behind. Such a leftover is hidden, never
 read, and removed by the next process that writes into that folder: at once if the process that made it ran on
@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 import zlib
@@ -45,7 +46,7 @@ def atomic_path(path: Path, *, lasting: bool = True) -> Iterator[Path]:
             names another file passes unchanged.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.pom-{_place()}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
@@ -63,14 +64,51 @@ def atomic_path(path: Path, *, lasting: bool = True) -> Iterator[Path]:
         _flush_folder(path.parent)
 
 
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields a new temporary folder beside ``path``, which becomes ``path`` at the end; that must be free then.
+
+    On any exception the temporary folder is removed with all that is in it. The files in it are flushed to disk by
+    whoever writes them.
+
+    Raises:
+        PomError: the folder cannot be written, or ``path`` is there at the end; one of the body names ``path`` where
+            it named the temporary folder.
+    """
+    temporary = _temporary(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        temporary.mkdir()
+        yield temporary
+        temporary.rename(path)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and _concerns(error, path, temporary):
+            raise write_error(path, error) from error
+        if isinstance(error, PomError) and str(temporary) in str(error):
+            raise type(error)(str(error).replace(str(temporary), str(path))) from error
+        raise
+    _flush_folder(path.parent)
+
+
+def write_bytes(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Writes ``content`` to ``path``, whole or not at all; see ``atomic_path``.
+
+    Raises:
+        PomError: the file cannot be written.
+    """
+    with atomic_path(path, lasting=lasting) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_text(path: Path, text: str, *, lasting: bool = True) -> None:
     """Writes ``text`` (UTF-8, line ends as they are) to ``path``, whole or not at all; see ``atomic_path``.
 
     Raises:
         PomError: the file cannot be written.
     """
-    with atomic_path(path, lasting=lasting) as temporary:
-        temporary.write_bytes(text.encode())
+    write_bytes(path, text.encode(), lasting=lasting)
 
 
 def write_json(path: Path, obj: object, *, lasting: bool = True) -> None:
@@ -121,6 +159,10 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.pom-{_place()}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+
+
 def _place() -> str:
     """Where a process number means something: this machine and, on Linux, this container."""
     try:
@@ -141,7 +183,14 @@ def _sweep(folder: Path) -> None:
             leftover = _LEFTOVER.match(entry.name)
             if leftover and _is_stale(entry, leftover["place"], int(leftover["pid"])):
                 with contextlib.suppress(OSError):
-                    Path(entry.path).unlink()
+                    _remove(entry)
+
+
+def _remove(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path, ignore_errors=True)
+    else:
+        Path(entry.path).unlink()
 
 
 def _is_stale(entry: os.DirEntry[str], place: str, pid: int) -> bool:

@@ -4,10 +4,9 @@ Such a file is a pickle. It is read without Ais, and without importing or runnin
 (see `pom.io.scns_pickle`); everything that concerns Ais' screen is left aside.
 """
 
-import colorsys
 import math
 import stat
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,14 @@ from numpy.typing import NDArray
 
 from pom.errors import PomError
 from pom.io.atomic import atomic_path
+from pom.io.palette import default_colour
 from pom.io.scns_pickle import dump, load
+from pom.io.scns_screen import held_array, screen_state
 from pom.io.scns_values import Held, HeldArray, ScnsError, damaged, find_global
 
 _LARGEST = 2**31 - 1
 _FRAME = find_global("Ais.core.se_frame", "SEFrame")
 _FEATURE = find_global("Ais.core.se_frame", "Segmentation")
-# The older of the two names: every numpy that Ais runs with reads it.
-_RECONSTRUCT = find_global("numpy.core.multiarray", "_reconstruct")
-_ARRAY = find_global("numpy", "ndarray")
-_BYTE_TYPE = Held(find_global("numpy", "dtype"), ("u1", False, True), (3, "|", None, None, None, -1, -1, 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +37,14 @@ class Feature:
             boxes are left out. Neither z nor the centres are checked against the tomogram's size.
         slices: per slice z what was drawn, uint8 (y, x), above 0 where the feature is; read-only, and indexed like
             the MRC's data. Slices that were never drawn in are left out.
+        colour: on the screen, ``#rrggbb`` in small letters; None where nobody chose one.
     """
 
     title: str
     box_size: int
     boxes: Mapping[int, list[tuple[float, float]]]
     slices: Mapping[int, NDArray[np.uint8]]
+    colour: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +154,7 @@ class _Reader:
                 for z, drawn in self.slice_items(state, "slices", where).items()
                 if drawn is not None
             },
+            colour=_colour(state.get("colour")),
         )
 
     def slice_items(self, state: dict[object, object], key: str, where: str) -> dict[int, object]:
@@ -230,6 +230,17 @@ def _centre(centre: object, where: str) -> tuple[float, float]:
     raise damaged(f"{where}: a box whose centre is not two numbers")
 
 
+def _colour(value: object) -> str | None:
+    """Ais' colour, three numbers 0..1 of which one or other is a little larger, or None where it is no such thing."""
+    parts = [_number(part) for part in value] if isinstance(value, list | tuple) else []
+    known = [min(max(part, 0), 1) for part in parts if part is not None]
+    return _hexadecimal(known) if len(parts) == len(known) == 3 else None
+
+
+def _hexadecimal(colour: Iterable[float]) -> str:
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colour)
+
+
 def _number(value: object) -> int | float | None:
     """The value if it is a finite number; True and False are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -241,17 +252,25 @@ def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(str(size) for size in shape) or "no size"
 
 
-def write_scns(path: Path, annotation: Annotation) -> None:
+def write_scns(path: Path, annotation: Annotation, image: NDArray[np.float32] | None = None) -> None:
     """Writes an annotation under the names that Ais uses, whole or not at all; `read_scns` gives the same back.
 
-    Any unpickler that has (or is given) classes SEFrame and Segmentation loads the file. What concerns Ais' screen
-    (textures, contrast, transforms) is left out.
+    Any unpickler that has (or is given) classes SEFrame, Segmentation and Transform loads the file. Ais takes what it
+    first shows from the tomogram at ``annotation.path``; where none is there, it opens the file only if it has
+    ``image``.
+
+    Args:
+        path: the file.
+        annotation: what to write; each mask is asked for once.
+        image: the tomogram's slice ``n_slices // 2``, float32 (y, x).
 
     Raises:
-        PomError: the file cannot be written.
+        PomError: the file cannot be written, or a mask cannot be read.
         ValueError: a slice is not uint8 (height, width).
     """
     frame = _held_frame(path, annotation)
+    if image is not None:
+        frame.state = {**_state(frame), **screen_state(image, annotation.pixel_size)}
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         dump(frame, stream)
 
@@ -268,7 +287,6 @@ def _held_frame(path: Path, annotation: Annotation) -> Held:
         "n_slices": annotation.n_slices,
         "current_slice": annotation.n_slices // 2,
         "slice_changed": True,
-        "data": None,
         "includes_map": False,
         "map": None,
         "features": features,
@@ -305,7 +323,7 @@ def _held_feature(frame: Held, index: int, annotation: Annotation) -> Held:
         "width": annotation.width,
         "height": annotation.height,
         "title": feature.title,
-        "colour": colorsys.hsv_to_rgb(index * 0.618 % 1.0, 0.8, 1.0),
+        "colour": tuple(part / 255 for part in bytes.fromhex((feature.colour or default_colour(index))[1:])),
         "alpha": 1.0,
         "hide": False,
         "contour": False,
@@ -332,7 +350,7 @@ def _held_mask(mask: NDArray[np.uint8] | None, shape: tuple[int, int]) -> Held |
         return None
     if mask.dtype != np.uint8 or mask.shape != shape:
         raise ValueError(f"a drawn slice is {mask.dtype} {mask.shape}, not uint8 {shape}")
-    return Held(_RECONSTRUCT, (_ARRAY, (0,), b"b"), (1, shape, _BYTE_TYPE, False, mask.tobytes()))
+    return held_array(mask)
 
 
 def _plain(number: float) -> int | float:

@@ -143,7 +143,15 @@ def read_configuration(path: Path) -> Configuration:
     Raises:
         PomError: one sentence that names the file, the key, what it holds and what it should hold.
     """
-    values = read_json_object(path)
+    return check_configuration(path, read_json_object(path))
+
+
+def check_configuration(path: Path, values: Mapping[str, Any]) -> Configuration:
+    """Checks what a project configuration holds, or is to hold; ``path`` is only named in the error.
+
+    Raises:
+        PomError: as ``read_configuration``.
+    """
     _refuse_unknown_keys(path, values)
     try:
         configuration = Configuration.model_validate(values)

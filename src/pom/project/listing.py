@@ -1,6 +1,7 @@
 """What lies in a folder of tomograms."""
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,17 +10,22 @@ from pom.project.names import is_segmentation
 
 TOMOGRAM = ".mrc"
 ANNOTATION = ".scns"
+NATIVE_ANNOTATION = ".annotation"
 NOT_READ = (".rec", ".mrc.gz", ".mrc.bz2", ".mrc.xz")
 """Endings of files that hold tomograms elsewhere; a person who puts them here expects them to count."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a folder by what they are; stems, sorted. Hidden files are in none of the lists."""
+    """What is in a folder, by what it is; stems, sorted. Hidden files are in none of the lists.
+
+    ``annotations``: files of Ais; ``native_annotations``: folders of Pom's own.
+    """
 
     tomograms: tuple[str, ...] = ()
     segmentations: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
+    native_annotations: tuple[str, ...] = ()
     not_read: tuple[str, ...] = ()  # whole file names
 
 
@@ -31,25 +37,37 @@ def list_files(folder: Path) -> frozenset[str]:
     Raises:
         PomError: the folder cannot be read.
     """
-    try:
-        with os.scandir(folder) as entries:
-            return frozenset(entry.name for entry in entries if entry.name[0] != "." and not entry.is_dir())
-    except FileNotFoundError:
-        return frozenset()
-    except OSError as error:
-        raise PomError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
+    return frozenset(name for name, is_folder in _entries(folder) if not is_folder)
 
 
 def list_tomograms(folder: Path) -> Listing:
     """Sorts the files of a folder into tomograms, segmentations (``__`` in the stem) and annotations."""
-    names = sorted(list_files(folder))
-    volumes = [name.removesuffix(TOMOGRAM) for name in names if name.endswith(TOMOGRAM)]
+    entries = sorted(_entries(folder))
+    names = [name for name, is_folder in entries if not is_folder]
+    folders = [name for name, is_folder in entries if is_folder]
+    volumes = list(_stems(names, TOMOGRAM))
     return Listing(
         tomograms=tuple(stem for stem in volumes if not is_segmentation(stem)),
         segmentations=tuple(stem for stem in volumes if is_segmentation(stem)),
-        annotations=tuple(name.removesuffix(ANNOTATION) for name in names if name.endswith(ANNOTATION)),
+        annotations=tuple(_stems(names, ANNOTATION)),
+        native_annotations=tuple(_stems(folders, NATIVE_ANNOTATION)),
         not_read=tuple(name for name in names if _expected_to_count(name)),
     )
+
+
+def _entries(folder: Path) -> list[tuple[str, bool]]:
+    """What is in a folder but hidden: the name, and whether it is a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [(entry.name, entry.is_dir()) for entry in entries if entry.name[0] != "."]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise PomError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
+
+
+def _stems(names: Iterable[str], ending: str) -> Iterator[str]:
+    return (name.removesuffix(ending) for name in names if name.endswith(ending))
 
 
 def _expected_to_count(name: str) -> bool:

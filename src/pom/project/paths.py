@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pom.errors import PomError
 from pom.project.configuration import Configuration, read_configuration
-from pom.project.listing import ANNOTATION, TOMOGRAM, Listing, list_tomograms
+from pom.project.listing import ANNOTATION, NATIVE_ANNOTATION, TOMOGRAM, Listing, list_tomograms
 from pom.project.names import DENSITY, EMPTY, SEPARATOR, UNKNOWN, nearest, segmentation_file, without_empty
 from pom.words import counted
 
@@ -17,6 +17,8 @@ CONFIGURATION_FILE = "project_configuration.json"
 SHARED_STEP = "shared"
 TEST_STEP = "test"
 SINGLE_STEP = "single"
+BROWSER = ".pom"
+"""The folder of what the browser's pages leave in a project."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,14 @@ class Project:
         return self._names(self.test_dir)
 
     def annotated_names(self) -> list[str]:
-        """The names of the tomograms that an annotation file lies beside, sorted."""
+        """The names of the tomograms that an annotation of either form lies beside, sorted."""
         listing = list_tomograms(self.tomogram_dir)
-        return sorted(set(listing.tomograms) & set(listing.annotations))
+        return sorted(set(listing.tomograms) & {*listing.annotations, *listing.native_annotations})
 
     def orphaned_annotations(self) -> list[str]:
-        """The names of the annotation files that no tomogram lies beside, sorted."""
+        """The names of the annotations, of either form, that no tomogram lies beside, sorted."""
         listing = list_tomograms(self.tomogram_dir)
-        return sorted(set(listing.annotations) - set(listing.tomograms))
+        return sorted({*listing.annotations, *listing.native_annotations} - set(listing.tomograms))
 
     def _names(self, folder: Path) -> list[str]:
         listing = list_tomograms(folder)
@@ -171,8 +173,12 @@ class Project:
         return self.test_dir / f"{name}{TOMOGRAM}"
 
     def annotation(self, name: str) -> Path:
-        """The annotation file of a tomogram, beside it."""
+        """The annotation of a tomogram as a file of Ais, beside it."""
         return self.tomogram_dir / f"{name}{ANNOTATION}"
+
+    def native_annotation(self, name: str) -> Path:
+        """The annotation of a tomogram in Pom's own form: a folder beside it."""
+        return self.tomogram_dir / f"{name}{NATIVE_ANNOTATION}"
 
     def macromolecule(self, name: str, channel: str) -> Path:
         """The volume of a macromolecule in a tomogram or test tomogram."""
@@ -239,6 +245,33 @@ class Project:
     def joint_network(self) -> Path:
         """The folder of the joint network."""
         return self.folder / "models" / "joint"
+
+    @property
+    def pretrained_network(self) -> Path:
+        """The folder of the weights that all networks begin with, where 'pom pretrain' has made them."""
+        return self.folder / "models" / "pretrained"
+
+    # Annotation in the browser
+
+    @property
+    def feature_library(self) -> Path:
+        """The presets of features."""
+        return self.folder / "feature_library.json"
+
+    @property
+    def editing_claims(self) -> Path:
+        """The folder of the claims of those who edit annotations in the browser."""
+        return self.folder / BROWSER / "editing"
+
+    @property
+    def background_jobs(self) -> Path:
+        """The folder of the states and logs of commands that were started from the browser."""
+        return self.folder / BROWSER / "jobs"
+
+    @property
+    def removed_features(self) -> Path:
+        """The folder of the features that were removed in the browser."""
+        return self.folder / BROWSER / "removed"
 
     # What is found out about the result
 

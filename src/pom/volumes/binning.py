@@ -1,7 +1,11 @@
 """Binning: the mean over blocks of voxels."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
+
+Value = TypeVar("Value", bound=np.generic)
 
 
 def bin_mean(array: NDArray[np.generic], factors: tuple[int, ...]) -> NDArray[np.float32]:
@@ -23,6 +27,23 @@ def bin_mean(array: NDArray[np.generic], factors: tuple[int, ...]) -> NDArray[np
     for index in np.ndindex(lead):
         _bin_into(out[index], array[index], factors)
     return out
+
+
+def unbin(image: NDArray[Value], factors: tuple[int, int], shape: tuple[int, int]) -> NDArray[Value]:
+    """Gives every pixel the value of its bin.
+
+    Args:
+        image: (ceil(y / f_y), ceil(x / f_x)), any type.
+        factors: (f_y, f_x), each at least 1.
+        shape: (y, x).
+
+    Returns:
+        (y, x), of the type of ``image``, a copy.
+    """
+    if image.shape != tuple(-(-n // factor) for n, factor in zip(shape, factors, strict=True)):
+        raise ValueError(f"an image of {image.shape} bins is not one of {shape} pixels binned by {factors}")
+    rows, columns = (np.arange(n) // factor for n, factor in zip(shape, factors, strict=True))
+    return np.ascontiguousarray(image[rows][:, columns])
 
 
 def _bin_into(out: NDArray[np.float32], array: NDArray[np.generic], factors: tuple[int, ...]) -> None:

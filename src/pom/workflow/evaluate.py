@@ -9,7 +9,6 @@ from pom.errors import PomError
 from pom.io.atomic import write_json
 from pom.io.checkpoints import ModelCard, read_card, require_card
 from pom.io.mrc import read_header
-from pom.io.scns import read_scns
 from pom.measure.confusion import Confusion
 from pom.measure.surface import surface_distances
 from pom.progress import track
@@ -17,6 +16,7 @@ from pom.project.names import UNKNOWN
 from pom.project.paths import Project
 from pom.sampling.sections import annotated_sections
 from pom.words import counted, listed
+from pom.workflow.annotations import annotation_of, newer_annotation
 from pom.workflow.evaluation import Evaluation, Judged, as_json
 from pom.workflow.evaluation_picture import draw_evaluation
 from pom.workflow.segmentation import Segmentation
@@ -142,14 +142,16 @@ def _judge_volume(project: Project, name: str, files: TruthFiles, binning: tuple
 
 def _judge_slices(project: Project, name: str, binning: tuple[int, int, int]) -> Judged | None:
     """Counts the pixels in boxes; a surface that a slice cuts has no distance in three dimensions."""
-    annotation = read_scns(project.annotation(name))
+    annotation = annotation_of(project, name)
+    if annotation is None:
+        return None
     full_shape = (annotation.n_slices, annotation.height, annotation.width)
     confusion = Confusion.empty(len(project.ontologies) + 1)
     n_sections = 0
     with Segmented(project, name) as segmented:
         if segmented.shape != tuple(-(-n // factor) for n, factor in zip(full_shape, binning, strict=True)):
             raise PomError(
-                f"{project.annotation(name)} annotates a tomogram of {full_shape} voxels (z, y, x), but its"
+                f"{newer_annotation(project, name)} annotates a tomogram of {full_shape} voxels (z, y, x), but its"
                 f" segmentations have {segmented.shape}, which binning by {binning} does not give: segment it again"
                 " (pom shared process --outdated)."
             )

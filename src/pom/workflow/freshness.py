@@ -11,6 +11,7 @@ from pom.jobs.ledger import Record
 from pom.project.names import UNKNOWN
 from pom.project.paths import Project
 from pom.words import counted
+from pom.workflow.annotations import last_change
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def find_outdated(
 
     Args:
         project: whose files.
-        annotated_names: of the tomograms with an annotation file.
+        annotated_names: of the tomograms with an annotation, of either form.
         joint: the card of the joint network, if there is one.
         segmented: when each segmented tomogram was, as a file's time.
         records: of the tomograms that have one; it says which network made the outputs, whatever the times are.
@@ -79,7 +80,7 @@ def find_outdated(
     misfit = joint is not None and joint.outputs != wanted
     labels_misfit = labelled is not None and _joint_outputs(project.joint_dataset) not in (wanted, None)
     return Outdated(
-        patches=_any_newer((modified(project.annotation(name)) for name in annotated_names), _oldest(sampled.values())),
+        patches=_any_newer((last_change(project, name) for name in annotated_names), _oldest(sampled.values())),
         networks=tuple(name for name in sampled if _any_newer([sampled[name]], trained[name])),
         labels=labels_misfit or _any_newer(trained.values(), labelled),
         joint=misfit or _any_newer(learnt_from, joint_trained),

@@ -14,6 +14,7 @@ from pom.workflow.survey import (
     survey_card,
     survey_macromolecules,
     survey_outputs,
+    survey_pretrained,
 )
 
 
@@ -41,9 +42,10 @@ class OntologyState:
 class Overview:
     """How far a project is.
 
-    ``annotated``: tomograms with an annotation file. ``outdated``: what is older than what it was made from.
+    ``annotated``: tomograms with an annotation. ``outdated``: what is older than what it was made from.
     ``direct``: whether the joint network has learnt straight from the annotations. ``processed``: tomograms with
     every output of the joint network. ``waiting``: those without, whose inputs are all there.
+    ``pretrained``: how many tomograms the weights are from that trainings begin with; None where there are none.
     ``missing_macromolecules``: per channel the number of tomograms without its volume. ``notes``: what a person
     should know, a sentence each. ``next_command``: the command to give now, or what to do where there is none.
     """
@@ -61,12 +63,13 @@ class Overview:
     missing_macromolecules: Mapping[str, int]
     notes: tuple[str, ...]
     next_command: str
+    pretrained: int | None = None
 
 
 def overview(project: Project) -> Overview:
     """Gathers the state of a project from its files; writes nothing.
 
-    A damaged annotation file or network becomes a note. Each folder is listed once, so that thousands of
+    A damaged annotation or network becomes a note. Each folder is listed once, so that thousands of
     tomograms take a moment and not minutes.
 
     Raises:
@@ -77,6 +80,7 @@ def overview(project: Project) -> Overview:
     annotations = survey_annotations(project, annotated_names)
     notes = annotations.notes
     joint = survey_card(project.joint_network, notes)
+    pretrained = survey_pretrained(project, notes)
     outputs = survey_outputs(project, names)
     ontologies = [
         _ontology(project, name, annotations, survey_card(project.single_network(name), notes))
@@ -102,6 +106,7 @@ def overview(project: Project) -> Overview:
         missing_macromolecules=missing,
         notes=tuple(notes),
         next_command="",
+        pretrained=len(pretrained.tomograms) if pretrained is not None else None,
     )
     return replace(state, next_command=_next_command(project, state))
 
@@ -137,8 +142,8 @@ def _next_of_training(project: Project, state: Overview) -> str | None:
     done = state.joint_trained and not outdated.joint_outputs
     if not done and not any(o.boxes or o.sampled or o.trained for o in state.ontologies):
         return (
-            f"annotate {', '.join(project.ontologies)} in Ais: draw, place boxes, and save NAME.scns beside NAME.mrc"
-            f" in {project.tomogram_dir}"
+            f"annotate {', '.join(project.ontologies)}: draw and place boxes with pom annotate, or in Ais and save"
+            f" NAME.scns beside NAME.mrc in {project.tomogram_dir}"
         )
     # Patches that were deleted when all training was done are no work left undone.
     unsampled = [o for o in state.ontologies if o.boxes and not o.sampled and not (o.trained and done)]

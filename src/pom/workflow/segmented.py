@@ -63,10 +63,10 @@ class Segmented:
             PomError: an output cannot be read, or holds NaN.
         """
         unknown = len(self._readers) - 1
-        highest = _probability(self._readers[0], z_start, z_stop)
+        highest = read_probability(self._readers[0], z_start, z_stop)
         classes = np.full(highest.shape, unknown, np.uint8)
         for label, reader in enumerate(self._readers[1:]):
-            probability = _probability(reader, z_start, z_stop)
+            probability = read_probability(reader, z_start, z_stop)
             classes[probability > highest] = label
             np.maximum(highest, probability, out=highest)
         return classes
@@ -86,8 +86,12 @@ def chunks(shape: tuple[int, int, int], multiple: int = 1) -> Iterator[tuple[int
         yield start, min(start + step, shape[0])
 
 
-def _probability(reader: MrcReader, z_start: int, z_stop: int) -> NDArray[np.float32]:
-    """Slices as 0..1, whatever type they are stored in."""
+def read_probability(reader: MrcReader, z_start: int, z_stop: int) -> NDArray[np.float32]:
+    """Slices ``z_start`` to ``z_stop`` - 1 of a segmentation as 0..1, (z, y, x), whatever type they are stored in.
+
+    Raises:
+        PomError: the file cannot be read, or holds NaN.
+    """
     stored = reader.read(z_start, z_stop)
     probability = stored.astype(np.float32)
     if stored.dtype.kind == "f":

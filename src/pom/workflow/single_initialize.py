@@ -9,13 +9,14 @@ import numpy as np
 
 from pom.errors import PomError
 from pom.io.channels import NetworkInput, Preprocessing, read_network_input
-from pom.io.scns import Annotation, Feature, read_scns
+from pom.io.scns import Annotation, Feature
 from pom.progress import track
 from pom.project.names import nearest
 from pom.project.paths import Project
 from pom.sampling.boxes import OUTSIDE, Patch, PatchCutter, tiles_of
 from pom.sampling.holdout import hold_out_tomograms, validation_mask
 from pom.sampling.patches import OntologyCount, PatchSet, SamplingSummary
+from pom.workflow.annotations import annotation_of, newer_annotation
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,9 @@ class _Sampled:
 
 
 def single_initialize(project: Project) -> SamplingSummary:
-    """Samples the training patches of every ontology from all annotation files, and chooses those that validate.
+    """Samples the training patches of every ontology from all annotations, and chooses those that validate.
+
+    Of a tomogram that is annotated in both forms the newer counts, which is said.
 
     Raises:
         PomError: nothing is annotated.
@@ -43,8 +46,8 @@ def single_initialize(project: Project) -> SamplingSummary:
     names = project.annotated_names()
     if not names:
         raise PomError(
-            f"There are no annotated tomograms: put annotation files (.scns) beside their tomograms in "
-            f"{project.tomogram_dir}."
+            f"There are no annotated tomograms in {project.tomogram_dir}: annotate some with 'pom annotate', or put"
+            " annotation files of Ais (.scns) beside them."
         )
     preprocessing = preprocessing_of(project)
     counts = {ontology: OntologyCount(ontology) for ontology in ontologies}
@@ -53,7 +56,9 @@ def single_initialize(project: Project) -> SamplingSummary:
     failed = {name: f"{project.tomogram(name)} is not there" for name in project.orphaned_annotations()}
     for name in track(names, "Annotated tomograms", len(names)):
         try:
-            annotation = read_scns(project.annotation(name))
+            annotation = annotation_of(project, name)
+            if annotation is None:
+                raise PomError(f"The annotation of {name} has gone since the tomograms were listed: run this again.")
             titles.update(_foreign_titles(annotation, ontologies))
             if any(feature.title in counts and feature.boxes for feature in annotation.features):
                 _sample(project, name, annotation, preprocessing, counts, sampled)
@@ -100,7 +105,7 @@ def _sample(
     annotated_shape = (annotation.n_slices, annotation.height, annotation.width)
     if annotated_shape != network_input.full_shape:
         raise PomError(
-            f"{project.annotation(name)} annotates a tomogram of {annotated_shape} voxels (z, y, x), but "
+            f"{newer_annotation(project, name)} annotates a tomogram of {annotated_shape} voxels (z, y, x), but "
             f"{project.tomogram(name)} has {network_input.full_shape}; put the annotated tomogram there."
         )
     pixel_size = network_input.voxel_size[2] / preprocessing.binning[2]

@@ -9,11 +9,13 @@ from pathlib import Path
 from pom.errors import PomError
 from pom.io.checkpoints import ModelCard, read_card
 from pom.io.mrc import is_placeholder
-from pom.io.scns import read_scns
+from pom.io.pretrained import MAKE_AGAIN, PretrainedCard, misfit, read_pretrained_card
 from pom.project.listing import list_files
 from pom.project.names import DENSITY, EMPTY, UNKNOWN, nearest, segmentation_file
 from pom.project.paths import Project
 from pom.words import counted
+from pom.workflow.annotations import annotated, in_both_forms
+from pom.workflow.single_initialize import preprocessing_of
 
 LARGEST_PLACEHOLDER = 16 * 1024
 """Bytes; a file larger than this is an output and need not be opened to know it."""
@@ -21,10 +23,10 @@ LARGEST_PLACEHOLDER = 16 * 1024
 
 @dataclass
 class AnnotationSurvey:
-    """What the annotation files hold, per feature title.
+    """What the annotations hold, per feature title.
 
     ``tomograms``: in how many there are boxes of it; ``boxes``: how many; ``drawn``: in how many tomograms
-    something of it is drawn. ``notes``: what is wrong with the files, a sentence each.
+    something of it is drawn. ``notes``: what one should know of them, a sentence each.
     """
 
     tomograms: Counter[str] = field(default_factory=Counter)
@@ -34,30 +36,34 @@ class AnnotationSurvey:
 
 
 def survey_annotations(project: Project, names: Sequence[str]) -> AnnotationSurvey:
-    """Counts boxes in the annotation files of the tomograms ``names``; a damaged file becomes a note."""
+    """Counts boxes in the annotations of the tomograms ``names``, in the newer form; a damaged one becomes a note."""
     survey = AnnotationSurvey()
-    for name in names:
-        try:
-            annotation = read_scns(project.annotation(name))
-        except PomError as error:
-            survey.notes.append(str(error))
-            continue
-        boxes: Counter[str] = Counter()
-        for feature in annotation.features:
-            boxes[feature.title] += sum(len(centres) for centres in feature.boxes.values())
-        survey.boxes.update(boxes)
-        survey.tomograms.update(title for title, count in boxes.items() if count)
-        survey.drawn.update({feature.title for feature in annotation.features if feature.slices})
-    survey.notes += [*_orphans(project), *_titles(project, survey)]
+    found = annotated(project)
+    for summary in (found[name] for name in names if name in found):
+        if summary.fault:
+            survey.notes.append(summary.fault)
+        survey.boxes.update(summary.boxes)
+        survey.tomograms.update(title for title, count in summary.boxes.items() if count)
+        survey.drawn.update(title for title, count in summary.drawn.items() if count)
+    survey.notes += [*_both(project, names), *_orphans(project), *_titles(project, survey)]
     return survey
+
+
+def _both(project: Project, names: Sequence[str]) -> list[str]:
+    both = [name for name in names if in_both_forms(project, name)]
+    if not both:
+        return []
+    which = counted(len(both), "tomogram is", "tomograms are")
+    return [f"{which} annotated in Ais and in Pom's own form, of which the newer counts, such as {both[0]}."]
 
 
 def _orphans(project: Project) -> list[str]:
     orphans = project.orphaned_annotations()
     if not orphans:
         return []
-    first = project.annotation(orphans[0]).name
-    which = counted(len(orphans), "annotation file does", "annotation files do")
+    scns = project.annotation(orphans[0])
+    first = (scns if scns.exists() else project.native_annotation(orphans[0])).name
+    which = counted(len(orphans), "annotation does", "annotations do")
     return [f"{which} not count for want of a tomogram of the same name, such as {first}."]
 
 
@@ -85,6 +91,25 @@ def survey_card(folder: Path, notes: list[str]) -> ModelCard | None:
     except PomError as error:
         notes.append(str(error))
         return None
+
+
+def survey_pretrained(project: Project, notes: list[str]) -> PretrainedCard | None:
+    """The card of the pretrained weights that trainings begin with; a damaged or unfit one becomes a note."""
+    folder = project.pretrained_network
+    if not folder.is_dir():
+        return None
+    try:
+        card = read_pretrained_card(folder)
+    except PomError as error:
+        notes.append(str(error))
+        return None
+    if card is None:
+        return None
+    unfit = misfit(card, preprocessing_of(project), card.widths)
+    if unfit is not None:
+        notes.append(f"The pretrained network is not used, since {unfit}: {MAKE_AGAIN}.")
+        return None
+    return card
 
 
 @dataclass

@@ -1,0 +1,12 @@
+"""The colours that features and presets are given where nobody chose one."""
+
+PALETTE = (
+    "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#3d7fd9", "#d55e00", "#cc79a7", "#8dd35f", "#b39ddb", "#4dd0c4",
+    "#ff8a80", "#c0a16b",
+)  # fmt: skip
+"""Bright on grey images, and most of them apart for colour-blind people too."""
+
+
+def default_colour(index: int) -> str:
+    """The colour, ``#rrggbb``, of what stands at this place of a list."""
+    return PALETTE[index % len(PALETTE)]

@@ -1,0 +1,58 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from pom.cli.main import app
+from pom.io.annotation_store import AnnotationStore
+from pom.io.scns import read_scns
+from pom.project.paths import CONFIGURATION_FILE, Project
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture
+def project(make_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch) -> Project:
+    made = make_project(tomograms=("TS_1", "TS_2"))
+    (made.folder / CONFIGURATION_FILE).write_text(made.configuration.model_dump_json(by_alias=True))
+    monkeypatch.chdir(made.folder)
+    return Project.open(Path())
+
+
+def test_there_and_back(project: Project) -> None:
+    result = run("annotations", "import")
+    assert (result.exit_code, result.stdout) == (0, "2 annotations imported.\n")
+    store = AnnotationStore.open(project.native_annotation("TS_1"))
+    store.write_patch("f1", 0, 5, 6, np.ones((2, 3), bool))
+    result = run("annotations", "export", "--scns", "TS_1")
+    assert result.exit_code == 0
+    first, second = result.stdout.splitlines()
+    assert first == "1 annotation exported."
+    assert second.startswith("Kept what was there: tomograms/TS_1.scns.kept-")
+    assert read_scns(project.annotation("TS_1")).features[0].slices[0].sum() == 6
+    for arguments in (("export", "-scns"), ("export",), ("import", "TS_1", "TS_2")):
+        result = run("annotations", *arguments)
+        assert (result.exit_code, result.stdout) == (0, f"0 annotations {arguments[0]}ed, 2 the same already.\n")
+
+
+def test_what_fails_is_listed_with_status_1(project: Project) -> None:
+    project.annotation("TS_1").write_bytes(b"hello")
+    result = run("annotations", "import")
+    assert result.exit_code == 1
+    assert "1 annotation imported, 1 failed." in result.stdout
+    assert "TS_1" in result.stdout
+    assert "tomograms/TS_1.scns is damaged" in " ".join(result.stdout.split())
+    assert not project.native_annotation("TS_1").exists()
+
+
+def test_a_mistyped_name_is_one_sentence(project: Project) -> None:
+    result = run("annotations", "import", "TS1")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: 'TS1' has no annotation of Ais (.scns) in tomograms (did you mean 'TS_1'?): give tomograms' names"
+        " without .mrc.\n"
+    )
