@@ -3,23 +3,27 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slurm clean
+.PHONY: demo test test-programs clean
 
 demo: $(VENV)/installed
 	$(BIN)/pom demo pom-demo
 
-test: slurm $(VENV)/test-installed
+test: test-programs $(VENV)/test-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-# A real SLURM for the tests of jobs: installed where that needs no asking, as root on Debian; else they are skipped.
-slurm:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v slurmctld && command -v munged; } >/dev/null; then \
-		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends slurm-wlm munge; } >/dev/null 2>&1 \
-			|| echo "slurm-wlm and munge cannot be installed here: the tests on a real SLURM are skipped."; \
+# What the tests drive for real, a SLURM and a browser: installed where that needs no asking, as root on Debian.
+# Without them those tests are skipped.
+PROGRAMS := slurmctld munged chromium
+PACKAGES := slurm-wlm munge chromium
+test-programs:
+	@missing=; for program in $(PROGRAMS); do command -v $$program >/dev/null || missing=$$program; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $(PACKAGES); } >/dev/null 2>&1 \
+			|| echo "$(PACKAGES) cannot be installed here: the tests that need them are skipped."; \
 	fi
 
 $(VENV)/bin/python:

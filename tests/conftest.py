@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pom.io.channels import Preprocessing
 from pom.io.checkpoints import ModelCard, TrainingRecord
 from pom.io.mrc import MrcWriter
+from pom.io.pretrained import PretrainedCard
 from pom.io.scns import Annotation, Feature, write_scns
 from pom.networks.unet import UNet
 from pom.project.configuration import Configuration
@@ -165,5 +166,23 @@ def random_network() -> Callable[..., tuple[dict[str, torch.Tensor], ModelCard]]
             weights_sha256="", training=record, validation={}, versions={}, created="",
         )  # fmt: skip
         return weights, card
+
+    return make
+
+
+@pytest.fixture
+def pretrained_card() -> Callable[..., PretrainedCard]:
+    """Makes the card of pretrained weights of a narrow network; what is given takes the place of its own values."""
+
+    def make(**changes: Any) -> PretrainedCard:
+        values: dict[str, Any] = {
+            "preprocessing": Preprocessing(channels=("Density", "Membrane"), z_sum=1, binning=(2, 2, 2)),
+            "pixel_size": PIXEL_SIZE, "architecture": "UNet", "widths": (8, 16), "weights_sha256": "",
+            "hidden_share": 0.5, "hidden_block": 8, "tomograms": ("TS_1", "TS_2"), "validation_tomograms": (),
+            "left_out": {}, "crops": 3, "validation_crops": 0, "steps": 50, "batch_size": 12, "learning_rate": 3e-3,
+            "precision": "float32", "seed": 0, "seconds": 1.0, "loss": 0.5, "validation_loss": None, "fingerprint": "",
+            "versions": {}, "created": "",
+        }  # fmt: skip
+        return PretrainedCard(**{**values, **changes})
 
     return make

@@ -13,11 +13,16 @@ from pom.cli.main import app
 
 COMMANDS = [
     (),
+    ("annotate",),
+    ("pretrain",),
     ("single",),
     ("single", "initialize"),
     ("single", "train"),
     ("single", "test"),
     ("single", "process"),
+    ("annotations",),
+    ("annotations", "export"),
+    ("annotations", "import"),
     ("shared",),
     ("status",),
     ("retry",),
@@ -62,6 +67,8 @@ def test_help_is_there_fits_80_columns_and_writes_nothing(here: Path, command: t
 
 def test_help_shows_the_commands_in_the_order_of_the_work() -> None:
     listed = run(app, ["--help"]).stdout.split("Commands:")[1]
+    assert listed.index("annotations") < listed.index("  single")
+    assert listed.index("  pretrain") < listed.index("  single")
     assert listed.index("single") < listed.index("shared") < listed.index("  evaluate") < listed.index("demo")
     listed = run(app, ["single", "--help"]).stdout.split("Commands:")[1]
     assert listed.index("initialize") < listed.index("train") < listed.index("test") < listed.index("process")
@@ -88,8 +95,9 @@ def test_help_shows_the_steps_a_line_each() -> None:
 
 @pytest.mark.parametrize(
     ("command", "told"),
-    [("single train", "which train together"), ("shared train", "which train together"),
-     ("shared initialize", "of which the first is used"), ("single test", "each with a worker of its own"),
+    [("pretrain", "which train together"), ("single train", "which train together"),
+     ("shared train", "which train together"), ("shared initialize", "of which the first is used"),
+     ("single test", "each with a worker of its own"),
      ("single process", "each with a worker of its own"), ("shared process", "each with a worker of its own")],
 )  # fmt: skip
 def test_help_tells_which_gpus_are_used(command: str, told: str) -> None:
@@ -151,7 +159,7 @@ def test_a_project_shows_where_it_stands_and_is_left_alone(here: Path) -> None:
     result = run(app, [])
     assert result.exit_code == 0
     assert "Nuclear envelope" in result.stdout
-    assert result.stdout.splitlines()[-1].startswith("Next: annotate Vesicle, Nuclear envelope in Ais")
+    assert result.stdout.splitlines()[-1].startswith("Next: annotate Vesicle, Nuclear envelope: draw")
     assert sorted(here.rglob("*")) == before
 
 

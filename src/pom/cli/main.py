@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from pom import __version__
-from pom.cli import shared, single
+from pom.cli import annotations, shared, single
+from pom.cli.annotate import annotate
 from pom.cli.console import PomGroup, StepCommand
 from pom.cli.demo import demo
 from pom.cli.evaluate import evaluate
+from pom.cli.pretrain import pretrain
 from pom.cli.status import retry, status
 
 app = typer.Typer(
@@ -20,6 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(annotate)
+app.add_typer(annotations.app, name="annotations")
+app.command(cls=StepCommand)(pretrain)
 app.add_typer(single.app, name="single")
 app.add_typer(shared.app, name="shared")
 app.command(cls=StepCommand)(evaluate)
@@ -47,6 +52,8 @@ pom shared initialize     every patch gets labels of all ontologies
 pom shared train          one joint network
 pom shared process        all tomograms are segmented
 pom evaluate              how good the segmentations are
+
+'pom pretrain', before the trainings, is optional: it gives them a start from the tomograms alone.
 """
 
 

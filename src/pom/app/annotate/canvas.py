@@ -1,0 +1,182 @@
+"""The drawing canvas as an element of a NiceGUI page; what is drawn goes over HTTP, not through this class."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict, Unpack
+
+from nicegui import ui
+from nicegui.dependencies import register_esm
+from nicegui.events import GenericEventArguments
+
+Tool = Literal["brush", "eraser", "polygon", "fill", "magic", "box", "accept", "pan"]
+Saving = Literal["saved", "saving", "offline", "refused"]
+
+_MODULES = Path(__file__).parent / "canvas"
+# The address of the modules changes with them, for browsers keep what they have fetched.
+register_esm("pom-canvas", _MODULES, max_time=max(path.stat().st_mtime for path in _MODULES.iterdir()))
+
+
+class CanvasTomogram(TypedDict):
+    """What is looked at."""
+
+    name: str
+    shape: Sequence[int]
+    """(z, y, x)."""
+    voxel_size_nm: float | Sequence[float]
+    """One for all axes, or (z, y, x)."""
+    tag: str
+    """Changes with the file, so that browsers may keep the slices."""
+
+
+class CanvasFeature(TypedDict):
+    """One feature of the annotation."""
+
+    id: str
+    title: str
+    colour: str
+    """``#rrggbb``."""
+    alpha: float
+    """Opacity of its pixels, 0 to 1."""
+    visible: bool
+    box_size: int
+    """Side of its boxes in pixels."""
+    boxes: Mapping[int, Sequence[Sequence[float]]]
+    """Per slice the centres [x, y]: read when the feature first appears; then the canvas knows better."""
+    drawn: NotRequired[Sequence[int]]
+    """The slices in which it has pixels: they are marked beside the z slider."""
+
+
+class CanvasLayer(TypedDict):
+    """One overlay."""
+
+    id: str
+    title: str
+    kind: NotRequired[Literal["macromolecule", "output", "network"]]
+    """What a network says can be accepted for the feature of the same title."""
+    colour: str
+    opacity: float
+    visible: bool
+    tag: NotRequired[str]
+    """Changes with the layer, for instance when its network is trained again; else the tomogram's."""
+
+
+class Contrast(TypedDict):
+    """Grey values, 0 to 255, that are shown as black and as white."""
+
+    low: int
+    high: int
+    inverted: bool
+
+
+class CanvasProps(TypedDict, total=False):
+    """What the page tells the canvas."""
+
+    tomogram: CanvasTomogram
+    session: str
+    may_edit: bool
+    features: Sequence[CanvasFeature]
+    active: str | None
+    """Id of the feature that is drawn."""
+    tool: Tool
+    brush_size: float
+    """Diameter in nm."""
+    sensitivity: float
+    """Of the magic brush, 0 to 1."""
+    slab: int
+    """Number of slices of which the mean is shown."""
+    contrast: Contrast
+    blur: float
+    """Standard deviation in pixels."""
+    layers: Sequence[CanvasLayer]
+    """All that could be shown or accepted, visible or not."""
+    level: float
+    """Above it, 0 to 1, the accepted network says yes."""
+    z: int
+    """At first the middle slice."""
+
+
+_DEFAULTS: CanvasProps = {
+    "may_edit": False,
+    "features": [],
+    "active": None,
+    "tool": "brush",
+    "brush_size": 10.0,
+    "sensitivity": 0.3,
+    "slab": 1,
+    "contrast": {"low": 0, "high": 255, "inverted": False},
+    "blur": 0.0,
+    "layers": [],
+    "level": 0.5,
+}
+
+
+class SliceCanvas(ui.element, component="canvas/slice_canvas.js"):
+    """A slice of a tomogram with what is drawn on it.
+
+    Events (``on(name, handler)`` before the page is sent, the value in ``event.args``):
+        z (int), tool, brush (nm), active (feature id), contrast: a person changed it on the canvas.
+        changed: {feature, z, boxes, drawn} after each change of pixels or boxes; ``drawn``: has pixels in slice z.
+        saving: ``Saving``.
+        undo_depth: {undo, redo}, numbers of steps.
+    """
+
+    def __init__(self, **props: Unpack[CanvasProps]) -> None:
+        super().__init__()
+        self._props.update({**_DEFAULTS, "heard": {}, **props})
+        self.on("state", self._hear)
+
+    def show(self, **props: Unpack[CanvasProps]) -> None:
+        """Changes what the canvas shows: one or more of ``CanvasProps``."""
+        self._props.update(props)
+
+    @property
+    def shown(self) -> CanvasProps:
+        """What it shows, with what a person changed on it."""
+        return {name: self._props[name] for name in CanvasProps.__annotations__ if name in self._props}  # type: ignore[return-value]
+
+    def _hear(self, event: GenericEventArguments) -> None:
+        """Takes over what was changed in the browser, without sending it back there."""
+        change: dict[str, Any] = event.args
+        with self._props.suspend_updates():
+            self._props[change["name"]] = change["value"]
+            self._props["heard"] = {**self._props["heard"], change["name"]: change["count"]}
+
+    def go_to(self, z: int, x: float | None = None, y: float | None = None) -> None:
+        """Shows slice ``z``, with pixel (x, y) in the middle where both are given."""
+        self.run_method("go_to", z, x, y)
+
+    def undo(self) -> None:
+        """Takes the last step back, in whichever slice it was."""
+        self.run_method("undo")
+
+    def redo(self) -> None:
+        """Makes the step that was taken back again."""
+        self.run_method("redo")
+
+    def fit(self) -> None:
+        """Shows the whole slice."""
+        self.run_method("fit")
+
+    def save(self) -> None:
+        """Sends what is not sent yet without waiting for the next try."""
+        self.run_method("save")
+
+    def automatic_contrast(self) -> None:
+        """Sets the contrast by percentiles of the slice in view; tells the event ``contrast``."""
+        self.run_method("automatic_contrast")
+
+    def accept_in_box(self, x: float, y: float) -> None:
+        """Draws what the network says in the active feature's box that holds pixel (x, y)."""
+        self.run_method("accept_in_box", x, y)
+
+    def accept_in_boxes(self) -> None:
+        """Draws what the network says in all boxes of the active feature in the slice in view."""
+        self.run_method("accept_in_boxes")
+
+    def show_keys(self) -> None:
+        """Opens the list of keys."""
+        self.run_method("show_keys")
+
+    def reload(self) -> None:
+        """Reads pixels and boxes anew, after something else than this canvas changed them."""
+        self.run_method("reload")

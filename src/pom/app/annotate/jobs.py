@@ -1,0 +1,179 @@
+"""Training from the page: 'single initialize' and 'single train' as jobs that go on without it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from pom.app.annotate.buttons import attribute
+from pom.errors import PomError
+from pom.io.checkpoints import CARD_FILE, read_card
+from pom.jobs.background import BackgroundJobs, JobReport, State
+from pom.project.paths import Project
+
+if TYPE_CHECKING:
+    from pom.app.annotate.page import AnnotatePage
+
+SECONDS_BETWEEN_LOOKS = 2.0
+MOST_SHOWN = 6
+SAID = {
+    State.RUNNING: "running",
+    State.DONE: "done",
+    State.FAILED: "failed",
+    State.STOPPED: "stopped",
+    State.LOST: "ended without a word: it was killed, or the machine went down",
+}
+INITIALIZE = ("single", "initialize")
+
+Figures = Mapping[str, float]
+
+
+class JobsPanel:
+    """What can be started, what runs, and how good the networks are."""
+
+    def __init__(self, page: "AnnotatePage") -> None:
+        self._page = page
+        self._jobs = BackgroundJobs(page.project.background_jobs, page.project.folder)
+        self._reports: dict[str, _JobRow] = {}
+        self._running: set[tuple[str, ...]] = set()
+        ui.label("Train").classes("pom-section")
+        ui.label("Boxes become training patches; then each ontology gets a network of its own.").classes(
+            "pom-muted pom-small"
+        )
+        self._initialize = ui.button("Read the annotations", on_click=lambda: self._start(INITIALIZE))
+        self._initialize.props("dense outline").tooltip("pom single initialize")
+        self._ontologies = ui.element("div").classes("pom-networks").props('role=list aria-label="Networks"')
+        self._list = ui.element("div").classes("pom-jobs").props('role=list aria-label="Jobs"')
+        self._trained: dict[str, Figures | None] = {}
+        self._rows: dict[str, ui.button] = {}
+        ui.timer(SECONDS_BETWEEN_LOOKS, self.look)
+
+    def refresh_ontologies(self) -> None:
+        """The configuration has changed."""
+        self._trained = {}
+
+    async def look(self) -> None:
+        """Shows how the jobs stand now; called every two seconds."""
+        try:
+            reports, trained = await asyncio.to_thread(self._read)
+        except PomError as error:
+            self._ontologies.clear()
+            with self._ontologies:
+                ui.label(str(error)).classes("pom-warning pom-small")
+            return
+        if list(trained.items()) != list(self._trained.items()) or not self._rows:
+            before, self._trained = self._trained, trained
+            self._show_ontologies()
+            if before and {name for name, found in before.items() if found} != {
+                n for n, found in trained.items() if found
+            }:
+                await self._page.read_layers()
+        self._running = {report.job.command for report in reports if report.state is State.RUNNING}
+        self._initialize.set_enabled(INITIALIZE not in self._running)
+        for ontology, button in self._rows.items():
+            button.set_enabled(_training(ontology) not in self._running)
+        self._show_jobs(reports[:MOST_SHOWN])
+
+    def _read(self) -> tuple[list[JobReport], dict[str, Figures | None]]:
+        project = self._page.project
+        return self._jobs.reports(), {ontology: _figures(project, ontology) for ontology in project.ontologies}
+
+    def _show_ontologies(self) -> None:
+        self._ontologies.clear()
+        self._rows = {}
+        with self._ontologies:
+            for ontology, figures in self._trained.items():
+                with ui.element("div").classes("pom-network").props("role=listitem"):
+                    with ui.element("div").classes("pom-row-title"):
+                        ui.label(ontology)
+                        ui.label(_said(figures)).classes("pom-muted pom-small pom-number")
+                    button = ui.button("Train", on_click=partial(self._page.act, self._start, _training(ontology)))
+                    button.props(f'dense outline aria-label="Train {attribute(ontology)}"')
+                    button.tooltip(f"pom single train -o {ontology}")
+                    self._rows[ontology] = button
+            if not self._trained:
+                ui.label("The configuration lists no ontologies yet: add them from the features.").classes("pom-muted")
+
+    def _show_jobs(self, reports: Sequence[JobReport]) -> None:
+        ids = [report.job.id for report in reports]
+        if ids != list(self._reports):
+            self._list.clear()
+            with self._list:
+                self._reports = {
+                    report.job.id: _JobRow(report, partial(self._page.act, self._stop)) for report in reports
+                }
+        for report in reports:
+            self._reports[report.job.id].show(report)
+
+    async def _start(self, command: Sequence[str]) -> None:
+        if await self._page.attempt(self._jobs.start, command) is not None:
+            await self.look()
+
+    async def _stop(self, identifier: str) -> None:
+        await self._page.attempt(self._jobs.stop, identifier)
+        await self.look()
+
+
+class _JobRow:
+    """One job: its command, its state, how far it is, and its last lines."""
+
+    def __init__(self, report: JobReport, stop: Callable[[str], Awaitable[None]]) -> None:
+        with ui.element("div").classes("pom-job").props("role=listitem"):
+            with ui.element("div").classes("pom-job-head"):
+                ui.label(f"pom {' '.join(report.job.command)}").classes("pom-row-title")
+                self._state = ui.label().classes("pom-small pom-number")
+                self._stop = ui.button("Stop", on_click=partial(stop, report.job.id)).props("dense outline")
+                self._stop.tooltip("Training keeps its state: the same button goes on from the last epoch")
+            self._bar = ui.linear_progress(0.0, show_value=False).props("size=3px").classes("pom-job-bar")
+            self._last = ui.label().classes("pom-muted pom-small pom-job-last")
+            with ui.expansion("Last lines").props("dense").classes("pom-job-lines"):
+                self._lines = ui.label().classes("pom-small pom-lines")
+
+    def show(self, report: JobReport) -> None:
+        """Brings the row up to date."""
+        running = report.state is State.RUNNING
+        seconds = (report.job.finished or time.time()) - report.job.started
+        took = "" if report.state is State.LOST else f", {_duration(seconds)}"
+        self._state.text = SAID[report.state] + took
+        bad = report.state in (State.FAILED, State.LOST)
+        self._state.classes(add="pom-warning" if bad else "pom-muted", remove="pom-muted" if bad else "pom-warning")
+        self._stop.set_visibility(running)
+        self._bar.set_visibility(running)
+        self._bar.value = report.done / report.total if report.total else 0.0
+        self._last.text = report.lines[-1] if report.lines and (running or bad) else ""
+        self._lines.text = "\n".join(report.lines)
+
+
+def _training(ontology: str) -> tuple[str, ...]:
+    return ("single", "train", "-o", ontology)
+
+
+def _figures(project: Project, ontology: str) -> Figures | None:
+    """What the card of an ontology's network says of its validation; None where there is no network."""
+    folder = project.single_network(ontology)
+    if not (folder / CARD_FILE).exists():
+        return None
+    try:
+        card = read_card(folder)
+    except PomError:
+        return None
+    return None if card is None else card.validation.get(ontology, {})
+
+
+def _said(figures: Figures | None) -> str:
+    if figures is None:
+        return "no network yet"
+    known = [(name, figures[key]) for key, name in _FIGURES if key in figures]
+    return ", ".join(f"{name} {value:.2f}" for name, value in known) or "trained; nothing was held out to validate it"
+
+
+_FIGURES = (("dice", "Dice"), ("precision", "precision"), ("recall", "recall"))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

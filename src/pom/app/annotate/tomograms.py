@@ -1,0 +1,145 @@
+"""The list of tomograms: which are annotated, and with what."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from pom.app.annotate.buttons import icon_button
+from pom.errors import PomError
+from pom.words import counted, listed
+from pom.workflow.annotations import AnnotationSummary, annotated
+
+if TYPE_CHECKING:
+    from pom.app.annotate.page import AnnotatePage
+
+ROWS = 100
+"""So many tomograms are listed at a time."""
+SECONDS_KEPT = 20.0
+
+
+class TomogramsPanel:
+    """All tomograms, those found by a search, or only those with annotation; a hundred at a time."""
+
+    def __init__(self, page: "AnnotatePage") -> None:
+        self._page = page
+        self._names: list[str] = []
+        self._summaries: Mapping[str, AnnotationSummary] = {}
+        self._loaded = 0.0
+        self._first = 0
+        self._search = ui.input(placeholder="Search", on_change=self._searched).props(
+            'dense outlined clearable debounce=150 aria-label="Search tomograms" autocomplete=off'
+        )
+        self._search.classes("w-full")
+        with ui.row().classes("w-full items-center justify-between pom-list-head"):
+            self._only = ui.checkbox("Only annotated", on_change=self._searched).props("dense")
+            self._count = ui.label().classes("pom-muted pom-small pom-number")
+            icon_button("sym_o_refresh", "Read the folder again", self.load)
+        self._list = ui.element("div").classes("pom-list").props('role=list aria-label="Tomograms"')
+        with ui.row().classes("w-full items-center justify-between") as self._pages:
+            self._before = ui.button("Before", on_click=lambda: self._turn(-ROWS)).props("flat dense")
+            self._range = ui.label().classes("pom-muted pom-small pom-number")
+            self._after = ui.button("More", on_click=lambda: self._turn(ROWS)).props("flat dense")
+
+    async def load(self) -> list[str]:
+        """Reads which tomograms there are, and what is annotated; returns their names."""
+        try:
+            self._names, self._summaries = await asyncio.to_thread(self._read)
+        except PomError as error:
+            ui.notify(str(error), type="negative", multi_line=True, close_button="Close", timeout=10_000)
+        self._show()
+        return self._names
+
+    def _read(self) -> tuple[list[str], Mapping[str, AnnotationSummary]]:
+        project = self._page.project
+        found = project.tomogram_names(), annotated(project)
+        self._loaded = time.monotonic()
+        return found
+
+    def first(self) -> str:
+        """The tomogram to begin with: the first that is annotated, or else the first."""
+        return next((name for name in self._names if name in self._summaries), self._names[0])
+
+    async def step(self, step: int) -> None:
+        """Shows the next tomogram of the list, or the one before."""
+        names = self._found()
+        shown = self._page.shown
+        if not names or shown is None:
+            return
+        place = names.index(shown.name) + step if shown.name in names else 0
+        if not 0 <= place < len(names):
+            ui.notify("This is the last one in the list." if step > 0 else "This is the first one in the list.")
+            return
+        await self._page.show_tomogram(names[place])
+
+    def refresh_current(self) -> None:
+        """Marks the tomogram on the page, on the right hundred of the list."""
+        shown = self._page.shown
+        names = self._found()
+        if shown is not None and shown.name in names:
+            self._first = names.index(shown.name) // ROWS * ROWS
+        if time.monotonic() - self._loaded > SECONDS_KEPT:
+            ui.timer(0.0, self.load, once=True)
+        self._show()
+
+    def _searched(self) -> None:
+        self._first = 0
+        self._show()
+
+    def _turn(self, step: int) -> None:
+        self._first += step
+        self._show()
+
+    def _found(self) -> list[str]:
+        words = (self._search.value or "").casefold().split()
+        return [
+            name
+            for name in self._names
+            if all(word in name.casefold() for word in words) and (not self._only.value or name in self._summaries)
+        ]
+
+    def _show(self) -> None:
+        names = self._found()
+        self._count.text = f"{len(self._summaries)} of {len(self._names)}"
+        rows = names[self._first : self._first + ROWS]
+        self._list.clear()
+        with self._list:
+            for name in rows:
+                self._row(name)
+            if not rows:
+                ui.label("No tomogram is called so.").classes("pom-muted pom-none")
+        self._pages.set_visibility(len(names) > ROWS)
+        self._range.text = f"{self._first + 1} – {self._first + len(rows)} of {len(names)}"
+        self._before.set_enabled(self._first > 0)
+        self._after.set_enabled(self._first + ROWS < len(names))
+
+    def _row(self, name: str) -> None:
+        shown = self._page.shown
+        current = shown is not None and shown.name == name
+        summary = self._summaries.get(name)
+        with (
+            ui.element("div").props("role=listitem"),
+            ui.element("button").classes("pom-row" + (" pom-current" if current else "")) as row,
+        ):
+            row.props("aria-current=true" if current else "").on(
+                "click", partial(self._page.act, self._page.show_tomogram, name)
+            )
+            with ui.element("div").classes("pom-row-head"):
+                ui.label(name).classes("pom-row-title")
+                if summary is not None and not summary.fault:
+                    boxes = counted(sum(summary.boxes.values()), "box", "boxes")
+                    ui.label(boxes).classes("pom-muted pom-small pom-number")
+            if summary is not None:
+                what = ui.label(_what(summary)).classes("pom-muted pom-small pom-row-what")
+                what.tooltip(summary.fault or _what(summary))
+                if summary.fault:
+                    what.classes("pom-warning")
+
+
+def _what(summary: AnnotationSummary) -> str:
+    if summary.fault:
+        return "Cannot be read"
+    return listed([f"{title} {count}" for title, count in summary.boxes.items()]) or "No feature"

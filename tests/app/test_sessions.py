@@ -1,0 +1,180 @@
+"""Who may edit a tomogram, and what is on disk after an edit."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pom.app.annotate.session import NotEditing, Sessions, UnknownSession
+from pom.errors import PomError
+from pom.io.annotation_store import AnnotationStore
+from pom.jobs.claims import Claims
+from pom.project.paths import Project
+
+GRACE = 0.3
+
+
+@pytest.fixture
+def project(make_project: Callable[..., Project]) -> Project:
+    """Three annotated tomograms; of TS_3 the annotation is taken away."""
+    project = make_project()
+    project.annotation("TS_3").unlink()
+    return project
+
+
+def files(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*")}
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert true()
+
+
+def test_looking_makes_no_files(project: Project) -> None:
+    before = files(project.tomogram_dir)
+    sessions = Sessions(project, grace=GRACE)
+    scns, empty = sessions.open("TS_1"), sessions.open("TS_3")
+    assert [(feature.id, feature.title) for feature in scns.document.features()] == [("f1", "Disc"), ("f2", "Square")]
+    assert set(scns.document.masks(3)) == {"f1"} and scns.document.masks(0) == {}
+    assert empty.document.features() == () and empty.document.masks(3) == {}
+    sessions.close()
+    assert files(project.tomogram_dir) == before
+    assert [path.name for path in (project.folder / ".pom" / "editing").iterdir()] == []
+
+
+def test_the_first_change_of_a_bare_tomogram_makes_the_store(project: Project) -> None:
+    session = Sessions(project).open("TS_3")
+    feature = session.add_feature("Disc", 32)
+    session.write_patch(feature.id, 5, 10, 20, np.ones((3, 4), bool))
+    store = AnnotationStore.open(project.native_annotation("TS_3"))
+    mask = store.mask("f1", 5)
+    assert mask[10:13, 20:24].all() and mask.sum() == 12
+    session.close()
+
+
+def test_an_edit_takes_over_the_annotation_of_ais(project: Project) -> None:
+    session = Sessions(project).open("TS_1")
+    mask = session.document.masks(3)["f1"]
+    session.set_boxes("f2", 7, [(12.5, 30)])
+    store = AnnotationStore.open(project.native_annotation("TS_1"))
+    assert np.array_equal(store.mask("f1", 3), mask) and mask.any()
+    assert store.feature("f2").boxes[7] == [(12.5, 30)]
+    assert store.feature("f1").boxes[3] == [(22, 20), (16, 47)]
+    session.close()
+
+
+def test_the_second_page_looks_and_gets_the_right_when_the_first_leaves(project: Project) -> None:
+    sessions = Sessions(project, grace=GRACE)
+    first, second = sessions.open("TS_1", tab="a", address="10.0.0.5"), sessions.open("TS_1", tab="b")
+    told: list[bool] = []
+    second.listen(lambda: told.append(True))
+    assert (first.may_edit, second.may_edit) == (True, False)
+    other = second.other_editor()
+    assert other is not None and other.address == "10.0.0.5" and "edits this tomogram since" in other.sentence()
+    with pytest.raises(NotEditing, match="edits this tomogram"):
+        second.set_boxes("f1", 3, [])
+    assert not second.take_edit()
+    first.add_feature("Third", 32)
+    assert told and [feature.title for feature in second.document.features()] == ["Disc", "Square", "Third"]
+    first.close()
+    assert second.other_editor() is None and second.take_edit()
+    second.set_boxes("f1", 3, [(1, 2)])
+    with pytest.raises(UnknownSession):
+        sessions.get(first.id)
+    sessions.close()
+
+
+def test_a_page_that_is_away_keeps_the_right_for_a_short_time(project: Project) -> None:
+    sessions = Sessions(project, grace=GRACE)
+    first, second = sessions.open("TS_1", tab="a"), sessions.open("TS_1", tab="b")
+    first.lost()
+    assert not second.take_edit()
+    first.back()
+    time.sleep(2 * GRACE)
+    assert first.may_edit
+    first.lost()
+    wait_until(lambda: second.other_editor() is None)
+    first.set_boxes("f1", 3, [(4, 4)])  # nobody else has changed anything: what was drawn meanwhile is not lost
+    assert first.may_edit
+    first.lost()
+    wait_until(lambda: not first.may_edit)
+    assert second.take_edit()
+    second.set_boxes("f1", 3, [(5, 5)])
+    with pytest.raises(NotEditing, match="edits this tomogram"):
+        first.set_boxes("f1", 3, [(6, 6)])
+    second.close()
+    first.back()
+    with pytest.raises(NotEditing, match="load the page again"):  # what it shows is not what is there
+        first.set_boxes("f1", 3, [(6, 6)])
+    assert AnnotationStore.open(project.native_annotation("TS_1")).feature("f1").boxes[3] == [(5, 5)]
+    sessions.close()
+
+
+def test_a_page_that_is_loaded_again_edits_at_once(project: Project) -> None:
+    sessions = Sessions(project, grace=GRACE)
+    before, after = sessions.open("TS_1", tab="a"), sessions.open("TS_1", tab="a")
+    assert (before.may_edit, after.may_edit) == (False, True)
+    before.close()
+    after.set_boxes("f1", 3, [])
+    sessions.close()
+
+
+def test_two_servers_with_one_project(project: Project) -> None:
+    one, two = Sessions(project), Sessions(project)
+    first, second = one.open("TS_1", address="here"), two.open("TS_1")
+    assert (first.may_edit, second.may_edit) == (True, False)
+    other = second.other_editor()
+    assert other is not None and (other.address, other.since) == ("here", first.editor.since)
+    first.set_boxes("f1", 3, [(1, 1)])
+    assert second.document.features()[0].boxes[3] == [(1, 1)]  # what the other server wrote is seen
+    one.close()
+    assert second.take_edit()
+    second.set_boxes("f1", 3, [(2, 2)])
+    two.close()
+
+
+def test_a_lost_claim_refuses_strokes(project: Project) -> None:
+    sessions = Sessions(project)
+    session = sessions.open("TS_1")
+    for path in (project.folder / ".pom" / "editing").glob("*.lock*"):
+        path.unlink()
+    other = Claims(project.folder / ".pom" / "editing").take("TS_1")
+    assert other is not None
+    with pytest.raises(NotEditing, match="was lost"):
+        session.set_boxes("f1", 3, [])
+    assert not session.may_edit and not project.native_annotation("TS_1").exists()
+    other.release()
+
+
+def test_remove_and_put_back(project: Project) -> None:
+    sessions = Sessions(project)
+    session = sessions.open("TS_1")
+    before, mask = session.document.features()[0], session.document.masks(3)["f1"]
+    copy = session.remove_feature("f1")
+    assert [feature.title for feature in session.document.features()] == ["Square"]
+    back = session.put_back(copy, before.colour)
+    assert (back.title, back.box_size, dict(back.boxes), back.drawn, back.colour) == (
+        before.title, before.box_size, dict(before.boxes), before.drawn, before.colour,
+    )  # fmt: skip
+    assert np.array_equal(session.document.masks(3)[back.id], mask)
+    sessions.close()
+
+
+def test_titles_and_names_are_checked(project: Project) -> None:
+    sessions = Sessions(project)
+    session = sessions.open("TS_1")
+    with pytest.raises(PomError, match="has a feature 'Disc' already"):
+        session.add_feature("disc", 32)
+    with pytest.raises(PomError, match="has a feature 'Disc' already"):
+        session.change_feature("f2", title="Disc")
+    session.change_feature("f1", title="disc", colour="#102030", box_size=16)
+    feature = session.document.feature("f1")
+    assert (feature.title, feature.colour, feature.box_size) == ("disc", "#102030", 16)
+    with pytest.raises(PomError, match=r"no tomogram '\.\./TS_1'"):
+        sessions.open("../TS_1")
+    sessions.close()
