@@ -76,9 +76,10 @@ def test_help_shows_the_commands_in_the_order_of_the_work() -> None:
 
 def test_help_shows_the_steps_a_line_each() -> None:
     shown = run(app, ["--help"]).stdout.splitlines()
-    begin = shown.index("  pom single initialize     annotated boxes become training patches")
+    begin = shown.index("  pom annotate              draw and place boxes, in the browser")
     assert shown[begin - 1] == ""
-    assert [line[:28].strip() for line in shown[begin : begin + 8]] == [
+    assert [line[:28].strip() for line in shown[begin : begin + 9]] == [
+        "pom annotate",
         "pom single initialize",
         "pom single train --all",
         "pom single test -o NAME",

@@ -544,3 +544,14 @@ def _fresh_sweeps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Leftovers are looked for once per folder and process; here each test is a process of its own."""
     monkeypatch.setattr("pom.io.atomic._swept", set())
     yield
+
+
+def test_a_stroke_taken_back_in_a_reopened_store_leaves_an_empty_slice(tmp_path: Path) -> None:
+    path = tmp_path / "TS_1.annotation"
+    feature = AnnotationStore.create(path, shape=(3, 4, 5), pixel_size=1.0).add_feature("Disc", 2, "#ff0000")
+    AnnotationStore.open(path).write_patch(feature.id, 0, 0, 0, np.ones((1, 1), np.bool_))
+    store = AnnotationStore.open(path)
+    store.write_patch(feature.id, 1, 0, 0, np.ones((2, 2), np.bool_))
+    store.write_patch(feature.id, 1, 0, 0, np.zeros((2, 2), np.bool_))
+    assert not AnnotationStore.open(path).mask(feature.id, 1).any()
+    assert not AnnotationStore.open(path).annotation().features[0].slices.get(1, np.zeros(1)).any()

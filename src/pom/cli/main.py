@@ -45,6 +45,7 @@ HELP = """Name every voxel of cryo-ET datasets, from a few annotated slices.
 that comes next. The steps, each restartable, are:
 
 \b
+pom annotate              draw and place boxes, in the browser
 pom single initialize     annotated boxes become training patches
 pom single train --all    one network per ontology
 pom single test -o NAME   a look at the result on a few tomograms

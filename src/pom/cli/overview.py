@@ -32,9 +32,10 @@ Edit it next:
   macromolecules  the input channels, such as ["Density", "Membrane"]
   ontologies      what to segment, such as ["Mitochondrion", "Vesicle"]
 
-Then put tomograms (NAME.mrc) and their annotations from Ais (NAME.scns) into
-'tomograms', and macromolecules (NAME__Membrane.mrc) into 'macromolecules', or
-write other folders into the configuration.
+Then put tomograms (NAME.mrc) into 'tomograms' and macromolecules
+(NAME__Membrane.mrc) into 'macromolecules', or write other folders into the
+configuration. Annotate with 'pom annotate', or in Ais: its files (NAME.scns)
+belong beside the tomograms.
 
 Run 'pom' again at any time: it shows where the project stands, and the next
 command."""

@@ -370,9 +370,7 @@ class _Masks:
                 attributes={"axes": ["z", "y", "x"]},
             )
         try:
-            array = zarr.open_array(
-                _whole_file_store(folder), mode="r+", zarr_format=3, config={"write_empty_chunks": True}
-            )
+            array = zarr.open_array(_whole_file_store(folder), mode="r+", zarr_format=3)
             found = (array.shape, array.chunks, str(array.dtype), array.metadata.encode_chunk_key((1, 0, 0)))
         except Exception as error:  # damaged metadata fail in many ways
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -382,7 +380,8 @@ class _Masks:
                 f"{folder} holds {array.dtype} {array.shape} in chunks of {array.chunks}, not uint8 {self.shape} in"
                 f" chunks of {chunks} with names such as c.1.0.0: restore it from a copy."
             )
-        return array
+        # As above; zarr does not take it when it opens an array.
+        return array.with_config({"write_empty_chunks": True})
 
 
 class _DrawnSlices(Mapping[int, NDArray[np.uint8]]):

@@ -1,0 +1,256 @@
+"""Makes the pictures of 'pom annotate' in docs/images/: a demo project, the real server, a browser that looks at it.
+
+Run ``python docs/make_pictures.py`` with Pom and its test tools installed, and Chromium on the machine. The folder of
+the demo project is thrown away afterwards, unless one is named: it then stays, and is used again.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from pom.demo.dataset import DEMO_CONFIGURATION, Plan, Role, write_demo_project
+from pom.demo.phantom import ONTOLOGIES, make_phantom
+from pom.io.atomic import atomic_path
+from pom.project.paths import CONFIGURATION_FILE, Project
+from pom.workflow.annotations import open_for_editing
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+IMAGES = Path(__file__).parent / "images"
+WIDTH, HEIGHT = 1440, 900
+GREYS, PLAIN, MIXED = 20, 24, 64
+"""How many colours a picture has: greys; those of areas, exactly; those of what lies over a slice, about."""
+
+STRONG = 24
+"""A colour whose parts differ by more is no grey."""
+
+SEED = 0
+SHAPE = (64, 440, 520)
+PLANS = (
+    Plan("TS_001", SHAPE, Role.ANNOTATED),
+    Plan("TS_002", SHAPE, Role.ANNOTATED),
+    Plan("TS_003", SHAPE, Role.ANNOTATED),
+    Plan("TS_004", SHAPE, Role.SCORED),
+)
+BOX = 96
+EPOCHS = 16
+NETWORK = "Mitochondrion"
+NOT_IT = "Vesicle"
+"""Has a membrane as well: a box on some says that they are no mitochondria."""
+SHOWN, UNSEEN = 28, 44
+"""Slices of the first tomogram: one that is annotated here, and one that nobody has drawn in."""
+
+
+def main() -> None:
+    """Makes them all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="where the demo project is, or is to be")
+    parser.add_argument("--chromium", default=shutil.which("chromium"), help="the browser's program")
+    options = parser.parse_args()
+    if not options.chromium:
+        parser.error("there is no chromium here: name a browser's program with --chromium")
+    with contextlib.ExitStack() as ends:
+        folder = options.folder or Path(ends.enter_context(tempfile.TemporaryDirectory())) / "demo"
+        if not (folder / CONFIGURATION_FILE).exists():
+            make_project(folder)
+        address = ends.enter_context(server(folder))
+        page = ends.enter_context(browser(options.chromium))
+        take_pictures(page, address, Project.open(folder))
+
+
+# The project
+
+
+def make_project(folder: Path) -> None:
+    """The demo's tomograms, larger than usual, one slice annotated for the eye, and one network."""
+    settings = {"ontology_annotation_box_size": BOX, "single_model_epochs": EPOCHS, "single_model_batch_size": 8}
+    project = write_demo_project(folder, SEED, DEMO_CONFIGURATION.model_copy(update=settings), PLANS)
+    annotate_one_slice(project, PLANS[0].name, make_phantom([SEED, 0], SHAPE).labels[SHOWN])
+    for command in (("single", "initialize"), ("single", "train", "-o", NETWORK)):
+        subprocess.run([sys.executable, "-m", "pom", *command], cwd=folder, check=True)
+
+
+def annotate_one_slice(project: Project, name: str, labels: NDArray[np.uint8]) -> None:
+    """Places boxes where most of an ontology is and draws what is in them; and one that holds nothing of it."""
+    store = open_for_editing(project, name)
+    masks = {title: labels == value for value, title in enumerate(ONTOLOGIES, start=1)}
+    free = np.ones(labels.shape)
+    boxes: dict[str, list[tuple[float, float]]] = {NETWORK: [], NOT_IT: []}
+    for title in (NETWORK, NETWORK, NOT_IT, None):
+        worth = masks[NOT_IT] - 100.0 * masks[NETWORK] if title is None else 1.0 * masks[title]
+        place = place_with_most(np.where(free, worth, -1.0))
+        boxes[title or NETWORK].append(place)
+        free[area(place)] = 0
+    for feature in store.features:
+        drawn = np.zeros_like(labels, bool)
+        for place in boxes.get(feature.title, []):
+            drawn[area(place)] = masks[feature.title][area(place)]
+        store.write_patch(feature.id, SHOWN, 0, 0, drawn)
+        store.set_boxes(feature.id, SHOWN, boxes.get(feature.title, []))
+
+
+def place_with_most(worth: NDArray[np.float64]) -> tuple[float, float]:
+    """The centre (x, y) of the box that lies within the slice and is worth most."""
+    means = ndimage.uniform_filter(worth, BOX, mode="constant")
+    half = BOX // 2
+    inner = means[half:-half, half:-half]
+    y, x = np.unravel_index(int(inner.argmax()), inner.shape)
+    return float(x + half), float(y + half)
+
+
+def area(centre: tuple[float, float]) -> tuple[slice, slice]:
+    """The pixels of a box, [y, x]."""
+    left, bottom = (int(value) - BOX // 2 for value in centre)
+    return slice(bottom, bottom + BOX), slice(left, left + BOX)
+
+
+# The server and the browser
+
+
+@contextlib.contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """A running 'pom annotate'; yields its address."""
+    command = [sys.executable, "-m", "pom", "annotate", "--port", "0"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if address := re.search(r"http://127\.0\.0\.1:\d+", line):
+                    yield address[0]
+                    break
+            else:
+                raise SystemExit("'pom annotate' has ended: what it says above is why.")
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def browser(chromium: str) -> Iterator["Page"]:
+    """A page of a headless browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        program = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = program.new_page(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=1)
+        page.set_default_timeout(60_000)
+        yield page
+        program.close()
+
+
+# The pictures
+
+
+def take_pictures(page: "Page", address: str, project: Project) -> None:
+    """All of them, in docs/images/."""
+    name = PLANS[0].name
+    boxes = {feature.title: feature.boxes for feature in open_for_editing(project, name).features}
+
+    show(page, f"{address}/annotate/{name}?z={SHOWN}")
+    page.get_by_role("listitem").filter(has_text=NETWORK).locator("button.pom-feature-title").click()
+    page.mouse.move(*on_screen(page, boxes["Vesicle"][SHOWN][0]))
+    save(page, "annotate.png")
+
+    page.get_by_role("button", name="All keys (?)").click()
+    page.mouse.move(WIDTH / 2, HEIGHT - 20)
+    save(page, "annotate-keys.png")
+    page.keyboard.press("Escape")
+
+    page.get_by_role("tab", name="Library").click()
+    page.mouse.move(WIDTH / 2, HEIGHT - 20)
+    save(page, "annotate-library.png")
+
+    show(page, f"{address}/annotate/{name}?z={UNSEEN}")
+    page.get_by_role("listitem").filter(has_text=NETWORK).locator("button.pom-feature-title").click()
+    page.get_by_role("button", name="Accept: take what the network says here (A)").click()
+    page.get_by_role("tab", name="Image").click()
+    layer = page.locator(".pom-layers > *").filter(has_text="Networks").locator(f"~ .pom-layer:has-text('{NETWORK}')")
+    with page.expect_response(lambda answer: f"/layers/network-{NETWORK}/" in answer.url):
+        layer.get_by_role("checkbox").click()
+    groove = layer.locator(".q-slider").bounding_box()
+    assert groove is not None
+    page.mouse.click(groove["x"] + 0.3 * groove["width"], groove["y"] + groove["height"] / 2)
+    page.get_by_role("button", name="Boxes: what is inside is fully annotated (X)").click()
+    page.mouse.click(*on_screen(page, boxes[NETWORK][SHOWN][0]))
+    page.get_by_role("button", name="Accept: take what the network says here (A)").click()
+    page.get_by_role("button", name="In all boxes").click()
+    page.mouse.move(*on_screen(page, boxes[NETWORK][SHOWN][1]))
+    save(page, "annotate-network.png")
+    for _ in range(2):
+        page.keyboard.press("Control+z")
+    layer.get_by_role("checkbox").click()
+    page.get_by_role("button", name="Hand: move the slice (H)").click()
+
+    page.get_by_role("tab", name="Network").click()
+    page.get_by_role("button", name="Find places").click()
+    page.locator("button.pom-suggestion").first.wait_for()
+    page.locator("button.pom-suggestion").first.hover()
+    save(page, "annotate-next.png")
+
+
+def show(page: "Page", address: str) -> None:
+    """Opens a page and waits until it is complete."""
+    page.goto(address)
+    page.get_by_text("Saved", exact=True).wait_for()
+
+
+def on_screen(page: "Page", place: tuple[float, float]) -> tuple[float, float]:
+    """Where a pixel (x, y) of the slice is in the page, while the whole slice is shown."""
+    room = page.locator(".pom-stage").bounding_box()
+    assert room is not None
+    scale = 0.97 * min(room["width"] / SHAPE[2], room["height"] / SHAPE[1])
+    x, y = (place[0] - (SHAPE[2] - 1) / 2, place[1] - (SHAPE[1] - 1) / 2)
+    return room["x"] + room["width"] / 2 + scale * x, room["y"] + room["height"] / 2 - scale * y
+
+
+def save(page: "Page", name: str) -> None:
+    """What the page shows once it has come to rest, as a small PNG."""
+    page.wait_for_load_state("networkidle")
+    page.locator(".pom-loading").wait_for(state="hidden")
+    time.sleep(1.5)  # menus and hints fade
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    small = picture.quantize(palette=palette_of(picture), dither=Image.Dither.NONE)
+    with atomic_path(IMAGES / name) as temporary:
+        small.save(temporary, format="PNG", optimize=True)
+    sys.stdout.write(f"{IMAGES / name}: {(IMAGES / name).stat().st_size / 1000:.0f} kB\n")
+
+
+def palette_of(picture: Image.Image) -> Image.Image:
+    """The colours for a picture; a small area of a colour counts as much as a large one."""
+    colours, counts = np.unique(np.asarray(picture).reshape(-1, 3), axis=0, return_counts=True)
+    colours = colours[np.argsort(-counts)]
+    coloured = colours[np.ptp(colours.astype(int), axis=1) > STRONG]
+    plain = np.concatenate([colours[:8], coloured[:PLAIN]])
+    mixed = np.unique(coloured // 12 * 12 + 6, axis=0)
+    mixed = quantised(mixed[None].astype(np.uint8))
+    greys = np.linspace(0, 255, GREYS).astype(np.uint8)[:, None].repeat(3, axis=1)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.concatenate([greys, plain, mixed]).astype(np.uint8).tobytes())
+    return palette
+
+
+def quantised(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """So many colours, (n, 3), that stand for those of a picture."""
+    palette = Image.fromarray(colours).quantize(MIXED, Image.Quantize.MEDIANCUT).getpalette() or []
+    return np.array(palette[: 3 * MIXED], np.uint8).reshape(-1, 3)
+
+
+if __name__ == "__main__":
+    main()
