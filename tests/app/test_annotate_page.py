@@ -1,92 +1,28 @@
 """The annotation page in a real browser, with a real server and real files."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from pom.io.annotation_store import AnnotationStore
 from pom.io.feature_library import read_ais_library
 from pom.jobs.background import BackgroundJobs, State
 from pom.project.paths import CONFIGURATION_FILE, Project
 from pom.workflow.feature_library import load_library
+from pom.workflow.single_initialize import single_initialize
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-Value = TypeVar("Value")
-
-CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium")
+OpenPage = Callable[..., "Page"]
+Until = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def project(make_project: Callable[..., Project]) -> Project:
-    project = make_project()
-    project.annotation("TS_3").unlink()
-    values = project.configuration.model_dump(mode="json", by_alias=True)
-    (project.folder / CONFIGURATION_FILE).write_text(json.dumps(values, indent=2))
-    return project
-
-
-@pytest.fixture
-def address(project: Project) -> Iterator[str]:
-    """Of a server of the project."""
-    command = [sys.executable, "-m", "pom", "annotate", "--port", "0"]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
-    with (project.folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=project.folder, stdout=log, stderr=log, env=environment)
-    try:
-        yield wait_for(lambda: found(project.folder / "server.log"))
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(20)
-
-
-def found(log: Path) -> str:
-    match = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
-    return match[0] if match else ""
-
-
-def wait_for(value: Callable[[], Value | None], seconds: float = 30) -> Value:
-    deadline = time.monotonic() + seconds
-    while not (result := value()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert result
-    return result
-
-
-def opened(browser: "Browser", address: str) -> "Page":
-    """A page of a browser of its own, whose faults fail the test."""
-    page = browser.new_context(viewport={"width": 1300, "height": 800}, accept_downloads=True).new_page()
-    page.set_default_timeout(20_000)
-    page.on("pageerror", lambda error: pytest.fail(f"In the browser: {error}"))
-    page.goto(address)
-    page.locator(".pom-stage").wait_for()
-    page.get_by_text("Saved", exact=True).or_(page.get_by_text("Read-only")).first.wait_for()
-    return page
-
-
-def test_the_address_carries_tomogram_and_slice(browser: "Browser", address: str, project: Project) -> None:
+def test_the_address_carries_tomogram_and_slice(open_page: OpenPage, address: str, project: Project) -> None:
     before = {path.name for path in project.tomogram_dir.iterdir()}
-    page = opened(browser, f"{address}/")
+    page = open_page(f"{address}/")
     page.wait_for_url("**/annotate/TS_1?z=6")
     page.get_by_role("button", name="Its next annotated slice").click()
     page.wait_for_url("**/annotate/TS_1?z=8")
@@ -103,7 +39,7 @@ def test_the_address_carries_tomogram_and_slice(browser: "Browser", address: str
     assert {path.name for path in project.tomogram_dir.iterdir()} == before  # looking makes no files
 
 
-def test_features_of_a_bare_tomogram(browser: "Browser", address: str, project: Project) -> None:
+def test_features_of_a_bare_tomogram(open_page: OpenPage, address: str, project: Project, until: Until) -> None:
     native = project.native_annotation("TS_3")
 
     def features() -> list[tuple[str, int, str]]:
@@ -111,40 +47,39 @@ def test_features_of_a_bare_tomogram(browser: "Browser", address: str, project: 
             return []
         return [(each.title, each.box_size, each.colour) for each in AnnotationStore.open(native).features]
 
-    page = opened(browser, f"{address}/annotate/TS_3")
+    page = open_page(f"{address}/annotate/TS_3")
     page.get_by_text("Nothing is annotated here yet").wait_for()
     page.get_by_role("button", name="Add a feature").click()
     page.get_by_role("listitem").filter(has_text="Disc").or_(page.get_by_text("Disc", exact=True)).first.click()
     disc = load_library(project).presets[0]
-    wait_for(lambda: features() == [("Disc", 32, disc.hex_colour)])
+    until(lambda: features() == [("Disc", 32, disc.hex_colour)])
     page.get_by_role("button", name="Add a feature").click()
     page.get_by_text("New title …").click()
     page.get_by_label("Title").fill("Golgi")
     page.get_by_role("button", name="Add", exact=True).click()
     page.get_by_role("button", name="Add to ontologies").click()
-    wait_for(lambda: Project.open(project.folder).ontologies == ("Disc", "Square", "Golgi"))
+    until(lambda: Project.open(project.folder).ontologies == ("Disc", "Square", "Golgi"))
     page.get_by_role("button", name="Add to ontologies").wait_for(state="detached")  # the row is made anew
     page.get_by_role("listitem").filter(has_text="Golgi").click(button="right")
     page.get_by_text("Rename …").click()
     page.get_by_label("Title").fill("Golgi body")
     page.get_by_role("button", name="Rename", exact=True).click()
-    wait_for(lambda: [title for title, _, _ in features()] == ["Disc", "Golgi body"])
+    until(lambda: [title for title, _, _ in features()] == ["Disc", "Golgi body"])
     page.get_by_role("button", name="More about Golgi body").click()
     page.get_by_text("Make it Square").click()
     square = load_library(project).presets[1]
-    wait_for(lambda: features()[1] == ("Square", 32, square.hex_colour))
+    until(lambda: features()[1] == ("Square", 32, square.hex_colour))
     page.get_by_role("button", name="More about Square").click()
     page.get_by_text("Remove …").click()
     page.get_by_role("button", name="Remove", exact=True).click()
-    wait_for(lambda: len(features()) == 1)
+    until(lambda: len(features()) == 1)
     page.get_by_role("button", name="Put it back").click()
-    wait_for(lambda: [title for title, _, _ in features()] == ["Disc", "Square"])
-    page.context.close()
+    until(lambda: [title for title, _, _ in features()] == ["Disc", "Square"])
 
 
-def test_two_pages_on_one_tomogram(browser: "Browser", address: str, project: Project) -> None:
-    first = opened(browser, f"{address}/annotate/TS_1?z=5")
-    second = opened(browser, f"{address}/annotate/TS_1?z=5")
+def test_two_pages_on_one_tomogram(open_page: OpenPage, address: str, project: Project) -> None:
+    first = open_page(f"{address}/annotate/TS_1?z=5")
+    second = open_page(f"{address}/annotate/TS_1?z=5")
     second.get_by_text("edits this tomogram since").wait_for()
     assert second.get_by_role("button", name="Add a feature").is_disabled()
     first.get_by_role("button", name="Boxes: what is inside is fully annotated (X)").click()
@@ -162,14 +97,15 @@ def test_two_pages_on_one_tomogram(browser: "Browser", address: str, project: Pr
     second.get_by_role("button", name="Edit here").click(timeout=40_000)
     second.get_by_text("Saved", exact=True).wait_for()
     assert second.get_by_role("button", name="Add a feature").is_enabled()
-    second.context.close()
 
 
-def test_library_goes_to_ais_and_back(browser: "Browser", address: str, project: Project, tmp_path: Path) -> None:
+def test_library_goes_to_ais_and_back(
+    open_page: OpenPage, address: str, project: Project, tmp_path: Path, until: Until
+) -> None:
     file = tmp_path / "feature_library.txt"
     entry = {"title": "Ribosome", "colour": [1.0, 0.5, 0.0], "box_size": 64, "brush_size": 12.0, "alpha": 0.3}
     file.write_text(json.dumps([entry, {"title": "Disc", "colour": [0, 0, 1]}]))
-    page = opened(browser, f"{address}/annotate/TS_1")
+    page = open_page(f"{address}/annotate/TS_1")
     page.get_by_role("tab", name="Library").click()
     page.locator("input[type=file]").set_input_files(file)
     page.get_by_text("2 presets imported.").wait_for()
@@ -180,11 +116,11 @@ def test_library_goes_to_ais_and_back(browser: "Browser", address: str, project:
     page.get_by_role("button", name="Edit Ribosome").click()
     page.get_by_label("Box side, pixels").fill("48")
     page.get_by_role("button", name="Save", exact=True).click()
-    wait_for(lambda: [preset.box_size for preset in load_library(project).presets][2] == 48)
+    until(lambda: [preset.box_size for preset in load_library(project).presets][2] == 48)
     page.get_by_text("Ribosome is saved.").wait_for()
     page.get_by_role("button", name="Delete Square").click()
     page.get_by_role("button", name="Delete", exact=True).click()
-    wait_for(lambda: load_library(project).titles == ("Disc", "Ribosome"))
+    until(lambda: load_library(project).titles == ("Disc", "Ribosome"))
     with page.expect_download() as download:
         page.get_by_role("button", name="Export").click()
     download.value.save_as(tmp_path / "exported.txt")
@@ -193,11 +129,10 @@ def test_library_goes_to_ais_and_back(browser: "Browser", address: str, project:
     bad.write_text("{")
     page.locator("input[type=file]").set_input_files(bad)
     page.get_by_text("bad.txt is not valid JSON").wait_for()
-    page.context.close()
 
 
-def test_training_runs_behind_the_page(browser: "Browser", address: str, project: Project) -> None:
-    page = opened(browser, f"{address}/annotate/TS_1")
+def test_training_runs_behind_the_page(open_page: OpenPage, address: str, project: Project, until: Until) -> None:
+    page = open_page(f"{address}/annotate/TS_1")
     page.get_by_role("tab", name="Network").click()
     page.get_by_role("button", name="Read the annotations").click()
     page.get_by_text("done, ").wait_for(timeout=60_000)
@@ -206,11 +141,11 @@ def test_training_runs_behind_the_page(browser: "Browser", address: str, project
     page.locator(".pom-job").filter(has_text="pom single train -o Disc").wait_for()
     page.context.close()  # it goes on without the page
     jobs = BackgroundJobs(project.folder / ".pom" / "jobs", project.folder)
-    wait_for(lambda: len(jobs.reports()) == 2)
-    report = wait_for(lambda: next((job for job in jobs.reports()[:1] if job.state is not State.RUNNING), None), 150)
+    until(lambda: len(jobs.reports()) == 2)
+    report = until(lambda: next((job for job in jobs.reports()[:1] if job.state is not State.RUNNING), None), 150)
     assert report.job.command == ("single", "train", "-o", "Disc") and report.state is State.DONE, report.lines
     assert (project.single_network("Disc") / "card.json").exists()
-    page = opened(browser, f"{address}/annotate/TS_1")
+    page = open_page(f"{address}/annotate/TS_1")
     page.get_by_role("tab", name="Network").click()
     page.get_by_text(re.compile(r"Dice \d\.\d\d, precision|trained; nothing was held out")).wait_for()
     page.get_by_role("tab", name="Image").click()
@@ -223,17 +158,35 @@ def test_training_runs_behind_the_page(browser: "Browser", address: str, project
     assert where is not None
     place.click()
     page.wait_for_url(f"**/annotate/{where[1]}?z={where[2]}")
-    page.context.close()
 
 
-def test_everything_has_a_name_and_enough_contrast(browser: "Browser", address: str) -> None:
-    page = opened(browser, f"{address}/annotate/TS_1")
+def test_a_stopped_training_goes_on(open_page: OpenPage, address: str, project: Project, until: Until) -> None:
+    path = project.folder / CONFIGURATION_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), "single_model_epochs": 1000}))
+    single_initialize(project)
+    page = open_page(f"{address}/annotate/TS_1")
+    page.get_by_role("tab", name="Network").click()
+    page.get_by_role("button", name="Train Disc").click()
+    job = page.locator(".pom-job").first
+    until(lambda: [*project.single_network("Disc").rglob("*.ckpt")], 60)  # an epoch is done
+    assert page.get_by_role("button", name="Train Disc").is_disabled()
+    job.get_by_role("button", name="Stop").click()
+    job.get_by_text("stopped, ").wait_for(timeout=30_000)
+    page.get_by_role("button", name="Train Disc").click()
+    again = page.locator(".pom-job").filter(has_text="running")
+    again.get_by_text("Last lines").click()
+    again.get_by_text("Going on with the interrupted training").first.wait_for(timeout=60_000)
+    again.get_by_role("button", name="Stop").click()
+    page.locator(".pom-job").filter(has_text="stopped, ").nth(1).wait_for(timeout=30_000)
+
+
+def test_everything_has_a_name_and_enough_contrast(open_page: OpenPage, address: str) -> None:
+    page = open_page(f"{address}/annotate/TS_1")
     for tab in ("Features", "Image", "Tomograms", "Network", "Library"):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(600)
         assert page.evaluate(NAMELESS) == []
         assert page.evaluate(PALE) == []
-    page.context.close()
 
 
 NAMELESS = """() => [...document.querySelectorAll('button, input, [role=slider], [role=checkbox], a')]

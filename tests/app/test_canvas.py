@@ -5,7 +5,6 @@ import io
 import itertools
 import logging
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,11 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 pytest.importorskip("nicegui")
-sync_api = pytest.importorskip("playwright.sync_api")
-from PIL import Image  # noqa: E402
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+pytest.importorskip("playwright.sync_api")
+from PIL import Image
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +50,8 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def browser(chromium: Any) -> Any:
+    return chromium
 
 
 class Canvas:

@@ -16,7 +16,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from pom.app.answers import DroppedError, answer_errors
-from pom.app.slices.images import jpeg, png, to_grey
+from pom.app.slices.images import jpeg, png, share_to_grey, to_grey
 from pom.app.slices.layers import slice_of_layer
 from pom.app.slices.routes import slice_routes
 from pom.app.slices.volumes import Volume, Volumes, contrast
@@ -343,6 +343,17 @@ def test_a_binned_layer_keeps_its_own_size(project: Project, client: TestClient)
 def test_slices_of_binned_layers(n_slices: int, factor: int) -> None:
     n_layer = -(-n_slices // factor)
     assert [slice_of_layer(z, n_slices, n_layer) for z in range(n_slices)] == [z // factor for z in range(n_slices)]
+
+
+def test_a_share_is_above_a_hundredth_exactly_where_its_grey_is() -> None:
+    levels = np.arange(101, dtype=np.float32) / np.float32(100)
+    near = [np.nextafter(levels, np.float32(side)) for side in (0, 1)]
+    anywhere = np.random.default_rng(0).random(10_000, dtype=np.float32)
+    share = np.concatenate([levels, *near, anywhere])[None]
+    grey = share_to_grey(share)
+    for hundredth, level in enumerate(levels):
+        assert np.array_equal(grey > 255 * (hundredth / 100), share > level)
+    assert np.abs(grey - 255.0 * share).max() <= 1
 
 
 def test_slices_of_layers_of_odd_depth() -> None:

@@ -90,7 +90,7 @@ class CanvasProps(TypedDict, total=False):
     layers: Sequence[CanvasLayer]
     """All that could be shown or accepted, visible or not."""
     level: float
-    """Above it, 0 to 1, the accepted network says yes."""
+    """Above it, 0 to 1, the accepted network says yes; exact in whole hundredths (see ``share_to_grey``)."""
     z: int
     """At first the middle slice."""
 

@@ -47,13 +47,8 @@ class JobsPanel:
         self._initialize.props("dense outline").tooltip("pom single initialize")
         self._ontologies = ui.element("div").classes("pom-networks").props('role=list aria-label="Networks"')
         self._list = ui.element("div").classes("pom-jobs").props('role=list aria-label="Jobs"')
-        self._trained: dict[str, Figures | None] = {}
-        self._rows: dict[str, ui.button] = {}
+        self._rows: dict[str, _OntologyRow] = {}
         ui.timer(SECONDS_BETWEEN_LOOKS, self.look)
-
-    def refresh_ontologies(self) -> None:
-        """The configuration has changed."""
-        self._trained = {}
 
     async def look(self) -> None:
         """Shows how the jobs stand now; called every two seconds."""
@@ -61,51 +56,43 @@ class JobsPanel:
             reports, trained = await asyncio.to_thread(self._read)
         except PomError as error:
             self._ontologies.clear()
+            self._rows = {}
             with self._ontologies:
                 ui.label(str(error)).classes("pom-warning pom-small")
             return
-        if list(trained.items()) != list(self._trained.items()) or not self._rows:
-            before, self._trained = self._trained, trained
-            self._show_ontologies()
-            if before and {name for name, found in before.items() if found} != {
-                n for n, found in trained.items() if found
-            }:
-                await self._page.read_layers()
+        self._show_ontologies(trained)
         self._running = {report.job.command for report in reports if report.state is State.RUNNING}
         self._initialize.set_enabled(INITIALIZE not in self._running)
-        for ontology, button in self._rows.items():
-            button.set_enabled(_training(ontology) not in self._running)
+        for ontology, row in self._rows.items():
+            row.button.set_enabled(_training(ontology) not in self._running)
         self._show_jobs(reports[:MOST_SHOWN])
+        await self._page.read_layers()
 
     def _read(self) -> tuple[list[JobReport], dict[str, Figures | None]]:
         project = self._page.project
         return self._jobs.reports(), {ontology: _figures(project, ontology) for ontology in project.ontologies}
 
-    def _show_ontologies(self) -> None:
-        self._ontologies.clear()
-        self._rows = {}
-        with self._ontologies:
-            for ontology, figures in self._trained.items():
-                with ui.element("div").classes("pom-network").props("role=listitem"):
-                    with ui.element("div").classes("pom-row-title"):
-                        ui.label(ontology)
-                        ui.label(_said(figures)).classes("pom-muted pom-small pom-number")
-                    button = ui.button("Train", on_click=partial(self._page.act, self._start, _training(ontology)))
-                    button.props(f'dense outline aria-label="Train {attribute(ontology)}"')
-                    button.tooltip(f"pom single train -o {ontology}")
-                    self._rows[ontology] = button
-            if not self._trained:
-                ui.label("The configuration lists no ontologies yet: add them from the features.").classes("pom-muted")
+    def _show_ontologies(self, trained: Mapping[str, Figures | None]) -> None:
+        if list(trained) != list(self._rows) or not trained:
+            self._ontologies.clear()
+            start = partial(self._page.act, self._start)
+            with self._ontologies:
+                self._rows = {ontology: _OntologyRow(ontology, start) for ontology in trained}
+                if not trained:
+                    ui.label("The configuration lists no ontologies yet: add them from the features.").classes(
+                        "pom-muted"
+                    )
+        for ontology, figures in trained.items():
+            self._rows[ontology].figures.text = _said(figures)
 
     def _show_jobs(self, reports: Sequence[JobReport]) -> None:
-        ids = [report.job.id for report in reports]
-        if ids != list(self._reports):
-            self._list.clear()
-            with self._list:
-                self._reports = {
-                    report.job.id: _JobRow(report, partial(self._page.act, self._stop)) for report in reports
-                }
-        for report in reports:
+        for gone in self._reports.keys() - {report.job.id for report in reports}:
+            self._reports.pop(gone).element.delete()
+        for place, report in enumerate(reports):
+            if report.job.id not in self._reports:
+                with self._list:
+                    row = self._reports[report.job.id] = _JobRow(report, partial(self._page.act, self._stop))
+                    row.element.move(target_index=place)
             self._reports[report.job.id].show(report)
 
     async def _start(self, command: Sequence[str]) -> None:
@@ -117,11 +104,24 @@ class JobsPanel:
         await self.look()
 
 
+class _OntologyRow:
+    """One ontology: how good its network is, and the button that trains it."""
+
+    def __init__(self, ontology: str, start: Callable[[Sequence[str]], Awaitable[None]]) -> None:
+        with ui.element("div").classes("pom-network").props("role=listitem"):
+            with ui.element("div").classes("pom-row-title"):
+                ui.label(ontology)
+                self.figures = ui.label().classes("pom-muted pom-small pom-number")
+            self.button = ui.button("Train", on_click=partial(start, _training(ontology)))
+            self.button.props(f'dense outline aria-label="Train {attribute(ontology)}"')
+            self.button.tooltip(f"pom single train -o {ontology}")
+
+
 class _JobRow:
     """One job: its command, its state, how far it is, and its last lines."""
 
     def __init__(self, report: JobReport, stop: Callable[[str], Awaitable[None]]) -> None:
-        with ui.element("div").classes("pom-job").props("role=listitem"):
+        with ui.element("div").classes("pom-job").props("role=listitem") as self.element:
             with ui.element("div").classes("pom-job-head"):
                 ui.label(f"pom {' '.join(report.job.command)}").classes("pom-row-title")
                 self._state = ui.label().classes("pom-small pom-number")

@@ -106,4 +106,5 @@ def _layer(view: View, layer: Layer, colour: str) -> CanvasLayer:
         "colour": colour,
         "opacity": look.opacity,
         "visible": look.visible,
+        "tag": layer.tag,
     }

@@ -35,6 +35,11 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+LOOKS_AT = "pom-looks-at"
+"""Under which the canvas keeps, in the tab, what is only looked at."""
+SECONDS_TO_ANSWER = 10.0
+SECONDS_TO_ADDRESS = 0.3
+"""While somebody scrolls, the address follows in such steps: browsers refuse to change it very often."""
 NO_TOMOGRAMS = "There is no tomogram in {folder}: put some there, named NAME.mrc, and load this page again."
 
 
@@ -47,9 +52,11 @@ class AnnotatePage:
         self.view = View()
         self.session: Session | None = None
         self.shown: Shown | None = None
+        self.looks_at = ""
+        """What the page only looked at before it was loaded again: it is not to be faster than whoever edits that."""
         self._tab, self._address = tab, address
         self._loop = asyncio.get_running_loop()
-        self._refreshing = False
+        self._refreshing = self._addressing = False
         self._url = ""
         self._stamp: Stamp = ()
 
@@ -124,7 +131,8 @@ class AnnotatePage:
             if z is not None:
                 self.go_to(z, at)
             return
-        opened = await self.attempt(self._open, name)
+        opened = await self.attempt(self._open, name, self.looks_at == name)
+        self.looks_at = ""
         if opened is None:
             return
         session, shown = opened
@@ -139,16 +147,18 @@ class AnnotatePage:
         first = next(iter(self.features()), None)
         self.view.active = "" if first is None else first.id
         self._title.text = name
+        self.features_panel.clear()
         self._make_canvas()
         if at is not None and z is not None:
             self.go_to(z, at)
         self.refresh()
         self.image.refresh()
         self.tomograms.refresh_current()
-        self._show_address(push=True)
+        # The first tomogram takes the place of the address that was asked for: 'back' leads out of the page.
+        self._show_address(push=bool(self._url))
 
-    def _open(self, name: str) -> tuple[Session, Shown]:
-        session = self.sessions.open(name, tab=self._tab, address=self._address)
+    def _open(self, name: str, look: bool) -> tuple[Session, Shown]:
+        session = self.sessions.open(name, tab=self._tab, address=self._address, look=look)
         path = self.project.tomogram(name)
         header = read_header(path)
         voxel_size = resolve_voxel_size(header, self.project.configuration.apix)[1] / 10
@@ -186,13 +196,18 @@ class AnnotatePage:
         return self.shown, self.session
 
     async def read_layers(self) -> None:
-        """A network was trained: what can be laid over the slice has changed."""
-        if self.shown is not None:
-            layers = await self.attempt(layers_of, self.project, self.shown.name)
-            if layers is not None:
-                self.shown = replace(self.shown, layers=tuple(layers))
-                self._push_all()
-                self.image.refresh()
+        """Looks whether what can be laid over the slice has changed, since a network was trained, for instance."""
+        shown = self.shown
+        if shown is None:
+            return
+        layers = await self.attempt(layers_of, self.project, shown.name)
+        if layers is None or self.shown is not shown or tuple(layers) == shown.layers:
+            return
+        same = [layer.id for layer in layers] == [layer.id for layer in shown.layers]
+        self.shown = replace(shown, layers=tuple(layers))
+        self._push_all()
+        if not same:
+            self.image.refresh()
 
     def go_to(self, z: int, at: tuple[float, float] | None = None) -> None:
         """Shows slice ``z``, and the place (x, y) in its middle if one is given."""
@@ -201,6 +216,7 @@ class AnnotatePage:
         z = min(max(z, 0), self.shown.shape[0] - 1)
         self.canvas.go_to(z, *(at or (None, None)))
         self.view.z = z
+        self._show_address()
 
     def next_annotated(self, direction: int, feature: StoredFeature | None = None) -> None:
         """Goes to the nearest slice with something of a feature, of any without one, in that direction."""
@@ -250,6 +266,15 @@ class AnnotatePage:
 
     def _on_z(self, event: events.GenericEventArguments) -> None:
         self.view.z = int(event.args)
+        if not self._addressing:
+            self._addressing = True
+            self._loop.call_later(SECONDS_TO_ADDRESS, self._show_address_now)
+
+    def _show_address_now(self) -> None:
+        self._addressing = False
+        if not self.client.is_deleted:
+            with self.client:
+                self._show_address()
 
     def _on_tool(self, event: events.GenericEventArguments) -> None:
         self.choose_tool(str(event.args))
@@ -367,8 +392,7 @@ class AnnotatePage:
     # The page's life
 
     async def tick(self) -> None:
-        """Every second: what others may have changed, and the address."""
-        self._show_address()
+        """Every second: what others may have changed."""
         if self.session is not None and not self.session.may_edit:
             await asyncio.to_thread(self.session.document.features)
             self.refresh()
@@ -402,6 +426,9 @@ async def annotate_page(sessions: Sessions, tomogram: str, z: int | None) -> Non
     client.on_connect(page.back)
     client.on_delete(page.close)
     ui.run_javascript("addEventListener('popstate', () => location.reload())")
+    with contextlib.suppress(TimeoutError):
+        looked_at = await ui.run_javascript(f"sessionStorage.getItem('{LOOKS_AT}')", timeout=SECONDS_TO_ANSWER)
+        page.looks_at = str(looked_at or "")
     names = await page.tomograms.load()
     if names and not tomogram:
         tomogram = page.tomograms.first()

@@ -267,8 +267,8 @@ class Sessions:
         self._desks: dict[str, _Desk] = {}
         self._shapes: dict[str, tuple[int, int, int]] = {}
 
-    def open(self, name: str, *, tab: str = "", address: str = "") -> Session:
-        """Opens a tomogram in a page, which may edit it if nobody else does.
+    def open(self, name: str, *, tab: str = "", address: str = "", look: bool = False) -> Session:
+        """Opens a tomogram in a page, which may edit it if nobody else does, unless it only wants to ``look``.
 
         Raises:
             PomError: the project has no tomogram of that name.
@@ -287,7 +287,8 @@ class Sessions:
             desk.pages.append(session)
             self._sessions[session.id] = session
         try:
-            session.take_edit()
+            if not look:
+                session.take_edit()
         except PomError as error:  # a project that one may only read can be looked at all the same
             log.warning("%s", error)
         return session

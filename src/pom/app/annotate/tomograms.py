@@ -3,12 +3,11 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
-from nicegui import ui
+from nicegui import events, ui
 
-from pom.app.annotate.buttons import icon_button
+from pom.app.annotate.buttons import attribute, icon_button
 from pom.errors import PomError
 from pom.words import counted, listed
 from pom.workflow.annotations import AnnotationSummary, annotated
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 ROWS = 100
 """So many tomograms are listed at a time."""
 SECONDS_KEPT = 20.0
+TELL_NAME = "(event) => { const row = event.target.closest('button'); if (row) emit(row.dataset.name); }"
 
 
 class TomogramsPanel:
@@ -39,6 +39,10 @@ class TomogramsPanel:
             self._count = ui.label().classes("pom-muted pom-small pom-number")
             icon_button("sym_o_refresh", "Read the folder again", self.load)
         self._list = ui.element("div").classes("pom-list").props('role=list aria-label="Tomograms"')
+        # Heard here and not by the rows, so that a click on its way to the server outlives its row.
+        self._list.on("click", self._clicked, js_handler=TELL_NAME)
+        self._rows: dict[str, ui.element] = {}
+        self._listed: object = None
         with ui.row().classes("w-full items-center justify-between") as self._pages:
             self._before = ui.button("Before", on_click=lambda: self._turn(-ROWS)).props("flat dense")
             self._range = ui.label().classes("pom-muted pom-small pom-number")
@@ -101,32 +105,47 @@ class TomogramsPanel:
             if all(word in name.casefold() for word in words) and (not self._only.value or name in self._summaries)
         ]
 
+    async def _clicked(self, event: events.GenericEventArguments) -> None:
+        if event.args in self._names:
+            await self._page.show_tomogram(event.args)
+
     def _show(self) -> None:
         names = self._found()
-        self._count.text = f"{len(self._summaries)} of {len(self._names)}"
+        self._count.text = f"{len(self._summaries)} of {len(self._names)} annotated"
         rows = names[self._first : self._first + ROWS]
-        self._list.clear()
-        with self._list:
-            for name in rows:
-                self._row(name)
-            if not rows:
-                ui.label("No tomogram is called so.").classes("pom-muted pom-none")
+        listed = [(name, self._summaries.get(name)) for name in rows]
+        if listed != self._listed:
+            self._listed, self._rows = listed, {}
+            self._list.clear()
+            with self._list:
+                for name in rows:
+                    self._rows[name] = self._row(name)
+                if not rows:
+                    ui.label(self._nothing()).classes("pom-muted pom-none")
+        self._mark_current()
         self._pages.set_visibility(len(names) > ROWS)
         self._range.text = f"{self._first + 1} – {self._first + len(rows)} of {len(names)}"
         self._before.set_enabled(self._first > 0)
         self._after.set_enabled(self._first + ROWS < len(names))
 
-    def _row(self, name: str) -> None:
+    def _nothing(self) -> str:
+        if self._search.value:
+            return "No annotated tomogram is called so." if self._only.value else "No tomogram is called so."
+        return "No tomogram is annotated yet."
+
+    def _mark_current(self) -> None:
         shown = self._page.shown
-        current = shown is not None and shown.name == name
+        for name, row in self._rows.items():
+            current = shown is not None and shown.name == name
+            row.classes(add="pom-current" if current else "", remove="" if current else "pom-current")
+            row.props(add="aria-current=true" if current else "", remove="" if current else "aria-current")
+
+    def _row(self, name: str) -> ui.element:
         summary = self._summaries.get(name)
         with (
             ui.element("div").props("role=listitem"),
-            ui.element("button").classes("pom-row" + (" pom-current" if current else "")) as row,
+            ui.element("button").classes("pom-row").props(f'data-name="{attribute(name)}"') as row,
         ):
-            row.props("aria-current=true" if current else "").on(
-                "click", partial(self._page.act, self._page.show_tomogram, name)
-            )
             with ui.element("div").classes("pom-row-head"):
                 ui.label(name).classes("pom-row-title")
                 if summary is not None and not summary.fault:
@@ -137,6 +156,7 @@ class TomogramsPanel:
                 what.tooltip(summary.fault or _what(summary))
                 if summary.fault:
                     what.classes("pom-warning")
+        return row
 
 
 def _what(summary: AnnotationSummary) -> str:

@@ -126,7 +126,8 @@ class ToolOptions:
         self._page.push(brush=round(size, 1))
         self._nm.text = f"{size:.0f} nm"
 
-    def _levelled(self, level: float) -> None:
+    def _levelled(self, value: float) -> None:
+        level = round(value, 2)  # in whole hundredths the comparison is exact
         self._page.push(level=level)
         self._level_value.text = f"{level:.2f}"
 

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pom.app.slices.volumes import Range, Volume
+from pom.app.slices.volumes import Range, Volume, file_tag
 from pom.errors import PomError
+from pom.io.checkpoints import CARD_FILE
 from pom.project.names import DENSITY, UNKNOWN, without_empty
 from pom.project.paths import Project
 from pom.volumes.normalise import segmentation_top
@@ -28,6 +29,8 @@ class Layer:
     """The macromolecule or ontology."""
     path: Path | None
     """Its volume; None: a network computes it."""
+    tag: str
+    """Changes with the volume, or with the network."""
 
     @property
     def id(self) -> str:
@@ -44,8 +47,9 @@ def layers_of(project: Project, name: str) -> list[Layer]:
         *(("macromolecule", title, project.macromolecule(name, title)) for title in macromolecules),
         *(("output", title, project.output(name, title)) for title in (*project.ontologies, UNKNOWN)),
     ]
-    there = [Layer(kind, title, path) for kind, title, path in volumes if path.is_file()]
-    return [*there, *(Layer("network", ontology, None) for ontology in ontologies_with_network(project))]
+    there = [Layer(kind, title, path, file_tag(path)) for kind, title, path in volumes if path.is_file()]
+    networks = {ontology: project.single_network(ontology) / CARD_FILE for ontology in ontologies_with_network(project)}
+    return [*there, *(Layer("network", ontology, None, file_tag(card)) for ontology, card in networks.items())]
 
 
 def share_of_one(volume: Volume, z: int, kind: Kind) -> tuple[NDArray[Any], float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pom.app.answers import NotFoundError
-from pom.app.slices.images import jpeg, png, to_grey
+from pom.app.slices.images import jpeg, png, share_to_grey, to_grey
 from pom.app.slices.layers import Layer, layers_of, share_of_one, slice_of_layer
 from pom.app.slices.volumes import Range, Volumes, contrast, file_tag
 from pom.errors import PomError
@@ -125,7 +125,7 @@ class Pictures:
         tags = [file_tag(path) for path in (project.single_network(layer.title) / CARD_FILE, *inputs)]
 
         def make() -> bytes:
-            return png(to_grey(self._previews_of(project).predict(name, layer.title, z), 0.0, 1.0))
+            return png(share_to_grey(self._previews_of(project).predict(name, layer.title, z)))
 
         return Picture("+".join(tags), str(z), "image/png", make, slow=True)
 

@@ -7,6 +7,7 @@ import { union } from "./shapes.js";
 import { Sync } from "./sync.js";
 import { acceptWithin, closePolygon } from "./tools.js";
 
+const LOOKS_AT = "pom-looks-at";
 const NO_FEATURE = "Add a feature first: there is nothing to draw yet.";
 
 export class Drawing {
@@ -21,6 +22,9 @@ export class Drawing {
     this.board = board;
     const { options, columns, rows, depth } = board;
     const { session, tomogram, may_edit: mayEdit, features } = options;
+    // Loaded again, for instance since the server is back, a page that only looks is to leave the drawing to others.
+    if (mayEdit) sessionStorage.removeItem(LOOKS_AT);
+    else sessionStorage.setItem(LOOKS_AT, tomogram.name);
     this.sync = mayEdit ? Sync.of(session, tomogram, (state, problem) => this.#saving(state, problem)) : null;
     this.history = new History((depths) => board.tell("undo_depth", depths));
     this.boxes = new Boxes(features, this.sync?.unsent() ?? []);

@@ -1,6 +1,7 @@
 /** What is drawn at the resolution of the screen: boxes, the polygon in hand, the scale bar. */
 const HALO = "rgba(0, 0, 0, 0.65)";
 const FONT = "500 12px system-ui, sans-serif";
+const LABEL_PX = 19;
 const BAR_PX = 140;
 
 /**
@@ -44,18 +45,21 @@ function drawBox(context, view, { x, y, side, colour, title, active, empty, chos
   context.strokeStyle = colour;
   context.strokeRect(left, top, size, size);
   context.setLineDash([]);
-  if (empty) label(context, `nothing of ${title} here`, left, top, colour);
+  if (empty) label(context, view, `nothing of ${title} here`, left, top, colour);
 }
 
-function label(context, text, left, top, colour) {
-  const width = context.measureText(text).width + 12;
-  context.fillStyle = "rgba(16, 18, 22, 0.85)";
-  context.fillRect(left - 1, top - 20, width, 19);
+/** On top of a box whose left top corner is there, as far as that is in view. */
+function label(context, view, text, left, top, colour) {
+  const width = context.measureText(text).width + 14;
+  const x = Math.max(0, Math.min(left - 1, view.width - width));
+  const y = top < LABEL_PX ? Math.max(0, top + 1) : top - LABEL_PX - 1;
+  context.fillStyle = "rgba(18, 18, 18, 0.85)";
+  context.fillRect(x, y, width, LABEL_PX);
   context.fillStyle = colour;
-  context.fillRect(left - 1, top - 20, 3, 19);
-  context.fillStyle = "#f2f4f7";
+  context.fillRect(x, y, 3, LABEL_PX);
+  context.fillStyle = "#f2f2f2";
   context.textBaseline = "middle";
-  context.fillText(text, left + 7, top - 10);
+  context.fillText(text, x + 8, y + LABEL_PX / 2 + 1);
 }
 
 function drawPolygon(context, view, points, colour) {

@@ -54,7 +54,7 @@ export class Screen {
     if (any("picture", "masks", "boxes")) this.boxMarks = this.#marksOfBoxes();
     if (any("picture", "masks", "boxes", "view", "marks")) this.#showMarks();
     board.showPointer?.();
-    board.state.loading = this.shown !== board.z;
+    board.state.loading = this.shown !== board.z || !board.drawing.masks.slices.get(board.z);
   }
 
   #showSlice(z) {

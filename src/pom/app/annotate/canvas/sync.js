@@ -31,9 +31,13 @@ export class Sync {
     this.told = () => {};
     this.running = false;
     this.over = false;
+    this.reloads = false;
+    this.kept = true;
     this.features = null;
+    // What is kept outlives the reload with which a page answers the return of its server; closing it does not.
+    globalThis.navigation?.addEventListener("navigate", ({ navigationType }) => (this.reloads = navigationType === "reload"));
     addEventListener("beforeunload", (event) => {
-      if (this.queue.length) event.preventDefault();
+      if (this.queue.length && !(this.reloads && this.kept)) event.preventDefault();
     });
     addEventListener("online", () => this.send());
   }
@@ -123,7 +127,9 @@ export class Sync {
     try {
       if (this.queue.length) sessionStorage.setItem(this.key, JSON.stringify(this.queue));
       else sessionStorage.removeItem(this.key);
+      this.kept = true;
     } catch {
+      this.kept = false;
       // The storage is full: the queue is then in this page only, which warns before it is left.
     }
   }

@@ -1,0 +1,141 @@
+"""What the tests of the web page share: a project, a real server of it, and pages of a real browser."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from pom.project.paths import CONFIGURATION_FILE, Project
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page
+
+Value = TypeVar("Value")
+
+CHROMIUM = Path("/usr/bin/chromium")
+COMMAND = (sys.executable, "-m", "pom")
+ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator["Browser"]:
+    """For one file at a time: its event loop must not be that of other tests."""
+    if not CHROMIUM.exists():
+        pytest.skip("needs Chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def project(make_project: Callable[..., Project]) -> Project:
+    """Three tomograms, the third without annotation."""
+    project = make_project()
+    project.annotation("TS_3").unlink()
+    values = project.configuration.model_dump(mode="json", by_alias=True)
+    (project.folder / CONFIGURATION_FILE).write_text(json.dumps(values, indent=2))
+    return project
+
+
+class Server:
+    """``pom annotate`` as a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._log = folder / "server.log"
+        self.address = self.start(0)
+
+    def start(self, port: int) -> str:
+        """Starts it, and gives its address once it answers."""
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*COMMAND, "annotate", "--port", str(port)], cwd=self._folder, stdout=log, stderr=log, env=ENVIRONMENT
+            )
+        return wait_for(self._announced)
+
+    def _announced(self) -> str:
+        match = re.search(r"http://127\.0\.0\.1:\d+", self._log.read_text())
+        return match[0] if match else ""
+
+    def kill(self) -> None:
+        """Ends it without a chance to do anything more."""
+        self._process.kill()
+        self._process.wait()
+
+    def start_again(self) -> None:
+        """At the same address."""
+        self.start(int(self.address.rpartition(":")[2]))
+
+    def end(self) -> None:
+        """Ends it as Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(20)
+
+
+@pytest.fixture
+def server(project: Project) -> Iterator[Server]:
+    """Of the project."""
+    server = Server(project.folder)
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def address(server: Server) -> str:
+    return server.address
+
+
+@pytest.fixture
+def open_page(chromium: "Browser", server: Server) -> Iterator[Callable[..., "Page"]]:
+    """Opens an address in a browser of its own: ``open_page(address, away=False)``.
+
+    The test fails if the browser's console tells an error, be it of a script or of the content security policy. With
+    ``away``, that the server does not answer is none.
+    """
+    errors: list[str] = []
+    pages: list[Page] = []
+
+    def open_page(address: str, *, away: bool = False) -> "Page":
+        def heard(message: "ConsoleMessage") -> None:
+            expected = away and re.search("ERR_CONNECTION|WebSocket|ERR_EMPTY_RESPONSE|404", message.text)
+            if message.type in ("error", "warning") and not expected:
+                errors.append(message.text)
+
+        page = chromium.new_context(viewport={"width": 1300, "height": 800}, accept_downloads=True).new_page()
+        pages.append(page)
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", heard)
+        page.goto(address)
+        page.locator(".pom-stage").wait_for()
+        page.get_by_text("Saved", exact=True).or_(page.get_by_text("Read-only")).first.wait_for()
+        return page
+
+    yield open_page
+    for page in pages:
+        page.context.close()
+    assert errors == []
+
+
+def wait_for(value: Callable[[], Value | None], seconds: float = 30) -> Value:
+    deadline = time.monotonic() + seconds
+    while not (result := value()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert result
+    return result
+
+
+@pytest.fixture
+def until() -> Callable[..., object]:
+    """Waits until a function gives something true, and gives that: ``until(function, seconds=30)``."""
+    return wait_for
