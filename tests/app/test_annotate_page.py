@@ -1,10 +1,15 @@
 """The annotation page in a real browser, with a real server and real files."""
 
+import io
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from pom.io.annotation_store import AnnotationStore
 from pom.io.feature_library import read_ais_library
@@ -178,6 +183,22 @@ def test_a_stopped_training_goes_on(open_page: OpenPage, address: str, project: 
     again.get_by_text("Going on with the interrupted training").first.wait_for(timeout=60_000)
     again.get_by_role("button", name="Stop").click()
     page.locator(".pom-job").filter(has_text="stopped, ").nth(1).wait_for(timeout=30_000)
+
+
+def test_a_tick_can_be_taken_back(open_page: OpenPage, address: str, until: Until) -> None:
+    page = open_page(f"{address}/annotate/TS_3?z=6")
+    page.get_by_role("tab", name="Image").click()
+
+    def shown() -> NDArray[np.float32]:
+        """The grey values in the middle of the slice."""
+        with Image.open(io.BytesIO(page.locator(".pom-stage").screenshot())) as picture:
+            width, height = picture.size
+            return np.asarray(picture.convert("L").crop((width // 3, height // 3, width // 2, height // 2)), np.float32)
+
+    plain = shown()
+    for expected in (255 - plain, plain, 255 - plain):
+        page.get_by_role("checkbox", name="Inverted").click()
+        until(lambda expected=expected: np.abs(shown() - expected).mean() < 2)
 
 
 def test_everything_has_a_name_and_enough_contrast(open_page: OpenPage, address: str) -> None:

@@ -116,7 +116,7 @@ def test_ais_gets_all_the_fields_it_needs(tmp_path: Path) -> None:
 def test_only_the_title_must_be_there() -> None:
     (preset,) = parse_ais_library(b'[{"title": "ER"}]', "x").presets
     assert preset.model_dump(exclude={"title", "colour"}) == {
-        "box_size": 128, "brush_size": 10.0, "alpha": 1.0, "level": 128, "dust": 1.0, "render_alpha": 1.0,
+        "box_size": 128, "brush_size": 10.0, "alpha": 0.45, "level": 128, "dust": 1.0, "render_alpha": 1.0,
         "hide": False, "others": {},
     }  # fmt: skip
 

@@ -21,6 +21,8 @@ from pom.io.palette import PALETTE
 
 log = logging.getLogger(__name__)
 
+USUAL_OPACITY = 0.45
+"""Of what is drawn: the image can be seen through it."""
 FORMAT = "pom-feature-library"
 VERSION = 1
 LARGEST_FILE = 4 << 20
@@ -73,7 +75,7 @@ class Preset(BaseModel):
     """Side of its boxes, in pixels of the tomogram."""
     brush_size: float = Field(default=10.0, gt=0, description="a number above 0, in nm")
     """In nm."""
-    alpha: Part = Field(default=1.0, description="a number from 0 to 1")
+    alpha: Part = Field(default=USUAL_OPACITY, description="a number from 0 to 1")
     """Opacity of what is drawn."""
     level: Annotated[int, BeforeValidator(_whole)] = Field(
         default=128, ge=0, le=256, description="a number from 0 to 256"

@@ -7,8 +7,8 @@ from nicegui import ui
 
 from pom.app.annotate.buttons import attribute, icon_button
 from pom.app.annotate.document import counts
-from pom.app.annotate.looking import FEATURE_OPACITY
 from pom.io.annotation_store import StoredFeature
+from pom.io.feature_library import USUAL_OPACITY
 from pom.words import counted
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class FeatureRow:
         with ui.element("div").classes("pom-feature-details") as self._details:
             with ui.element("div").classes("pom-field"):
                 ui.label("Opacity")
-                self._opacity = ui.slider(min=0, max=1, step=0.05, value=FEATURE_OPACITY)
+                self._opacity = ui.slider(min=0, max=1, step=0.05, value=USUAL_OPACITY)
                 self._opacity.on(
                     "update:model-value", lambda event: self._panel.fade(self.id, float(event.args)), throttle=0.1
                 )
@@ -87,7 +87,7 @@ class FeatureRow:
         self._eye_tip.text = says
         self._more.props(f'aria-label="More about {title}"')
         self._details.set_visibility(active)
-        self._opacity.value = view.opacity.get(feature.id, FEATURE_OPACITY)
+        self._opacity.value = view.opacity.get(feature.id, USUAL_OPACITY)
         self._opacity.props(f'aria-label="Opacity of {title}"')
         self._boxes.text = f"Boxes of {feature.box_size} px"
         self._unlisted.set_visibility(feature.title not in self._page.project.ontologies)

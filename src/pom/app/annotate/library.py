@@ -8,11 +8,16 @@ from nicegui import events, ui
 
 from pom.app.annotate.buttons import icon_button
 from pom.app.annotate.dialogs import confirm
-from pom.app.annotate.looking import FEATURE_OPACITY
 from pom.errors import PomError
 from pom.io.annotation_store import StoredFeature
-from pom.io.feature_library import FeatureLibrary, Preset, ais_library_text, parse_ais_library, preset_from
-from pom.project.paths import Project
+from pom.io.feature_library import (
+    USUAL_OPACITY,
+    FeatureLibrary,
+    Preset,
+    ais_library_text,
+    parse_ais_library,
+    preset_from,
+)
 from pom.words import counted
 from pom.workflow.feature_library import load_library, save_library
 
@@ -77,7 +82,7 @@ class LibraryPanel:
             "colour": feature.colour,
             "box_size": feature.box_size,
             "brush_size": view.brush,
-            "alpha": view.opacity.get(feature.id, FEATURE_OPACITY),
+            "alpha": view.opacity.get(feature.id, USUAL_OPACITY),
         }
         await self._save(partial(self._with, values, None), f"{feature.title} is in the library.")
 
@@ -86,7 +91,7 @@ class LibraryPanel:
     def reload(self) -> None:
         """Reads the library again: another page may have changed it."""
         try:
-            self._library = _loaded(self._page.project)
+            self._library = load_library(self._page.project)
         except PomError as error:
             ui.notify(str(error), type="negative", multi_line=True, close_button="Close", timeout=10_000)
         self._show()
@@ -112,7 +117,7 @@ class LibraryPanel:
 
     async def _add(self) -> None:
         size = self._page.project.configuration.ontology_annotation_box_size
-        await self._ask(_see_through(self._library.new_preset("New", size)), None)
+        await self._ask(self._library.new_preset("New", size), None)
 
     async def _edit(self, preset: Preset) -> None:
         await self._ask(preset, preset.title)
@@ -153,12 +158,12 @@ class LibraryPanel:
             key: float(str(values[key])) for key in ("brush_size", "alpha", "dust", "render_alpha") if key in values
         }
         preset = preset_from({**values, **floats}, "The preset")
-        return _loaded(self._page.project).with_preset(preset, instead_of)
+        return load_library(self._page.project).with_preset(preset, instead_of)
 
     async def _remove(self, preset: Preset) -> None:
         details = ["What is drawn in the tomograms stays as it is."]
         if await confirm(f"Delete the preset {preset.title}?", details, yes="Delete"):
-            await self._save(lambda: _loaded(self._page.project).without(preset.title), "")
+            await self._save(lambda: load_library(self._page.project).without(preset.title), "")
 
     async def _save(self, change: Callable[[], FeatureLibrary], said: str) -> None:
         def save() -> FeatureLibrary:
@@ -185,19 +190,7 @@ class LibraryPanel:
         imported = await self._page.attempt(parse_ais_library, data, name)
         if imported is not None:
             said = f"{counted(len(imported.presets), 'preset')} imported."
-            await self._save(lambda: _loaded(self._page.project).merged_with(imported), said)
+            await self._save(lambda: load_library(self._page.project).merged_with(imported), said)
 
     def _rejected(self) -> None:
         ui.notify(f"That is no feature library: choose Ais' {EXPORT_NAME}.", type="negative")
-
-
-def _loaded(project: Project) -> FeatureLibrary:
-    """The project's library; while it has none of its own, with presets that let the image be seen."""
-    library = load_library(project)
-    if project.feature_library.exists():
-        return library
-    return FeatureLibrary(presets=tuple(_see_through(preset) for preset in library.presets))
-
-
-def _see_through(preset: Preset) -> Preset:
-    return preset.model_copy(update={"alpha": FEATURE_OPACITY})

@@ -7,8 +7,7 @@ from typing import cast
 from pom.app.annotate.canvas import CanvasFeature, CanvasLayer, CanvasProps, Tool
 from pom.app.slices.layers import Layer
 from pom.io.annotation_store import StoredFeature
-
-FEATURE_OPACITY = 0.45
+from pom.io.feature_library import USUAL_OPACITY
 
 
 @dataclass
@@ -89,7 +88,7 @@ def _feature(view: View, feature: StoredFeature) -> CanvasFeature:
         "id": feature.id,
         "title": feature.title,
         "colour": feature.colour,
-        "alpha": view.opacity.get(feature.id, FEATURE_OPACITY),
+        "alpha": view.opacity.get(feature.id, USUAL_OPACITY),
         "visible": feature.id not in view.hidden,
         "box_size": feature.box_size,
         "boxes": {z: [[*centre] for centre in centres] for z, centres in feature.boxes.items()},

@@ -159,7 +159,7 @@ class ImagePanel:
             automatic = ui.button("Automatic", on_click=lambda: page.canvas.run_method("automatic_contrast"))
             automatic.props("dense outline").tooltip("Contrast of this slice (C)")
             self._inverted = ui.checkbox("Inverted", value=view.inverted).props("dense")
-            self._inverted.on("update:model-value", lambda event: page.push(inverted=bool(event.args)))
+            self._inverted.on("update:model-value", lambda event: page.push(inverted=_is_ticked(event.args)))
         with ui.element("div").classes("pom-field"):
             ui.label("Slab")
             slab = ui.slider(min=1, max=31, step=2, value=view.slab)
@@ -223,8 +223,13 @@ class ImagePanel:
 
         with ui.element("div").classes("pom-layer"):
             box = ui.checkbox(title, value=look.visible).props("dense").classes("pom-layer-title")
-            box.on("update:model-value", lambda event: changed(visible=bool(event.args)))
+            box.on("update:model-value", lambda event: changed(visible=_is_ticked(event.args)))
             slider = ui.slider(min=0, max=1, step=0.05, value=look.opacity).props(
                 f'aria-label="Opacity of {attribute(title)}"'
             )
             slider.on("update:model-value", lambda event: changed(opacity=float(event.args)), throttle=0.1)
+
+
+def _is_ticked(arguments: Any) -> bool:
+    """What a checkbox tells: whether it is ticked now, and after that the click."""
+    return bool(arguments[0])
