@@ -137,3 +137,9 @@ def test_an_unknown_page_gets_404(client: TestClient) -> None:
         client.post("/api/sessions/x/patches", json=patch(FULL)),
     ):
         assert answer.status_code == 404 and "load it again" in answer.json()["error"]
+
+
+def test_a_request_that_does_not_say_how_large_it_is(client: TestClient, sessions: Sessions) -> None:
+    session = sessions.open("TS_1")
+    answer = client.post(f"/api/sessions/{session.id}/patches", content=iter([b"{", b"}"]))
+    assert answer.status_code == 413

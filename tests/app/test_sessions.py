@@ -1,5 +1,6 @@
 """Who may edit a tomogram, and what is on disk after an edit."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -178,3 +179,27 @@ def test_titles_and_names_are_checked(project: Project) -> None:
     with pytest.raises(PomError, match=r"no tomogram '\.\./TS_1'"):
         sessions.open("../TS_1")
     sessions.close()
+
+
+def test_what_was_changed_on_disk_meanwhile_is_not_drawn_over(project: Project) -> None:
+    sessions = Sessions(project)
+    session = sessions.open("TS_1")
+    before = project.annotation("TS_1").read_bytes()
+    os.utime(project.annotation("TS_1"), (time.time() + 5, time.time() + 5))  # as Ais does when it saves
+    with pytest.raises(NotEditing, match="TS_1 has changed on disk meanwhile"):
+        session.write_patch("f1", 5, 0, 0, np.ones((2, 2), bool))
+    assert project.annotation("TS_1").read_bytes() == before
+    assert not project.native_annotation("TS_1").exists()
+    again = sessions.open("TS_1", tab=session.tab)
+    session.close()
+    wait_until(again.take_edit)
+    again.write_patch("f1", 5, 0, 0, np.ones((2, 2), bool))
+    assert AnnotationStore.open(project.native_annotation("TS_1")).mask("f1", 5)[:2, :2].all()
+
+
+def test_a_title_makes_no_path(project: Project) -> None:
+    session = Sessions(project).open("TS_1")
+    session.change_feature("f1", title="x/../../../y")
+    copy = session.remove_feature("f1")
+    assert copy.parent == project.removed_features and copy.exists()
+    session.close()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -555,3 +556,11 @@ def test_a_stroke_taken_back_in_a_reopened_store_leaves_an_empty_slice(tmp_path:
     store.write_patch(feature.id, 1, 0, 0, np.zeros((2, 2), np.bool_))
     assert not AnnotationStore.open(path).mask(feature.id, 1).any()
     assert not AnnotationStore.open(path).annotation().features[0].slices.get(1, np.zeros(1)).any()
+
+
+def test_a_change_is_newer_than_what_was_there_whatever_the_clock_says(store: AnnotationStore) -> None:
+    path = store.path / "annotation.json"
+    ahead = time.time_ns() + 300 * 10**9
+    os.utime(path, ns=(ahead, ahead))
+    store.add_feature("Disc", 8, "#ff0000")
+    assert path.stat().st_mtime_ns > ahead

@@ -127,7 +127,7 @@ class Document:
         store = self.store()
         slices = {z: store.mask(feature.id, z) for z in feature.drawn}
         n_slices, height, width = store.shape
-        path = self._kept_aside / f"{self.name} {feature.title} {time.strftime('%Y%m%d-%H%M%S')}.scns"
+        path = self._kept_aside / f"{self.name} {feature.id} {time.strftime('%Y%m%d-%H%M%S')}.scns"
         copy = Feature(feature.title, feature.box_size, {z: list(at) for z, at in feature.boxes.items()}, slices)
         tomogram = str(self._project.tomogram(self.name))
         write_scns(path, Annotation(tomogram, n_slices, height, width, store.pixel_size, (copy,)))

@@ -16,6 +16,7 @@ from pom.workflow.feature_library import add_ontology
 
 if TYPE_CHECKING:
     from pom.app.annotate.page import AnnotatePage
+    from pom.app.annotate.session import Session
 
 SECONDS_TO_UNDO = 20
 
@@ -135,24 +136,31 @@ class FeaturesPanel:
             self._adopt(feature_id, preset)
 
     async def _change(self, feature_id: str, **values: object) -> bool:
-        page = self.page
-        if page.session is None:
+        session = self.page.session
+        if session is None:
             return False
 
         def change() -> bool:
-            if page.session is not None:
-                page.session.change_feature(feature_id, **values)  # type: ignore[arg-type]
+            session.change_feature(feature_id, **values)  # type: ignore[arg-type]
             return True
 
-        return await page.attempt(change) is True
+        return await self.page.attempt(change) is True
+
+    def _is_still_open(self, session: "Session | None") -> bool:
+        """Whether a dialog that was opened for a tomogram may still act: ids are alike in all tomograms."""
+        if session is None or session is not self.page.session:
+            ui.notify("Another tomogram was opened meanwhile, so nothing was changed.", type="warning")
+            return False
+        return True
 
     async def rename(self, feature_id: str) -> None:
         """Asks for another title."""
         feature = self._feature(feature_id)
         if feature is None:
             return
+        session = self.page.session
         title = await ask_text(f"Rename {feature.title}", feature.title, confirm="Rename")
-        if title is not None:
+        if title is not None and self._is_still_open(session):
             await self._change(feature.id, title=title)
 
     async def resize(self, feature_id: str) -> None:
@@ -160,6 +168,7 @@ class FeaturesPanel:
         feature = self._feature(feature_id)
         if feature is None:
             return
+        session = self.page.session
         question = f"Side of the boxes of {feature.title}"
         size = await ask_text(question, str(feature.box_size), confirm="Change", label="Pixels of the tomogram")
         if size is None:
@@ -167,7 +176,8 @@ class FeaturesPanel:
         if not size.isdecimal() or not 0 < int(size) <= 4096:
             ui.notify("The side of a box is a whole number of pixels, from 1 to 4096.", type="negative")
             return
-        await self._change(feature.id, box_size=int(size))
+        if self._is_still_open(session):
+            await self._change(feature.id, box_size=int(size))
 
     async def add_to_library(self, feature_id: str) -> None:
         """Makes a preset of a feature."""
@@ -180,6 +190,7 @@ class FeaturesPanel:
         page, feature = self.page, self._feature(feature_id)
         if feature is None:
             return
+        session = page.session
         boxes, slices = counts(feature)
         drawn = f"what is drawn of it in {counted(slices, 'slice')}"
         what = [f"{counted(boxes, 'box', 'boxes')} and {drawn} go. They can be put back afterwards."]
@@ -187,9 +198,9 @@ class FeaturesPanel:
             f"Remove {feature.title} from {page.shown.name if page.shown else ''}?", what, yes="Remove"
         ):
             return
-        if page.session is None:
+        if session is None or not self._is_still_open(session):
             return
-        copy = await page.attempt(page.session.remove_feature, feature.id)
+        copy = await page.attempt(session.remove_feature, feature.id)
         if copy is not None:
             self._offer_to_put_back(feature, copy)
 

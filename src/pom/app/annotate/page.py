@@ -159,11 +159,15 @@ class AnnotatePage:
 
     def _open(self, name: str, look: bool) -> tuple[Session, Shown]:
         session = self.sessions.open(name, tab=self._tab, address=self._address, look=look)
-        path = self.project.tomogram(name)
-        header = read_header(path)
-        voxel_size = resolve_voxel_size(header, self.project.configuration.apix)[1] / 10
-        layers = tuple(layers_of(self.project, name))
-        session.document.features()  # read here, in a thread, and kept
+        try:
+            path = self.project.tomogram(name)
+            header = read_header(path)
+            voxel_size = resolve_voxel_size(header, self.project.configuration.apix)[1] / 10
+            layers = tuple(layers_of(self.project, name))
+            session.document.features()  # read here, in a thread, and kept
+        except PomError:
+            session.close()  # or the right to edit would be kept for nothing
+            raise
         return session, Shown(name, header.shape, voxel_size, layers, file_tag(path))
 
     def _make_canvas(self) -> None:
@@ -394,7 +398,8 @@ class AnnotatePage:
     async def tick(self) -> None:
         """Every second: what others may have changed."""
         if self.session is not None and not self.session.may_edit:
-            await asyncio.to_thread(self.session.document.features)
+            with contextlib.suppress(PomError):  # refresh says it
+                await asyncio.to_thread(self.session.document.features)
             self.refresh()
 
     def lost(self) -> None:

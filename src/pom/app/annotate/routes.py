@@ -62,7 +62,8 @@ class _JsonErrors(APIRoute):
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            length = request.headers.get("content-length", "0")
+            length = request.headers.get("content-length", "")
+            # Without a length, in chunks, it could be of any size.
             if request.method == "POST" and (not length.isdecimal() or int(length) > MOST_BYTES):
                 return error_response(TOO_LARGE, "The request is larger than any slice.")
             try:

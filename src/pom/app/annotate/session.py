@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CHANGED_ON_DISK = (
+    "The annotation of {name} has changed on disk meanwhile, so this was not saved over it: load the page again."
+)
 GRACE = 15.0
 """Seconds after which a page that is gone gives back the right to edit; a reload or a short break costs nothing."""
 
@@ -229,7 +232,10 @@ class _Desk:
             self._claim.check()
         except ClaimLost as error:
             self.holder = self._claim = None
+            self.document.begin()
             raise NotEditing(str(error)) from error
+        if page.seen != self.document.stamp:
+            raise NotEditing(CHANGED_ON_DISK.format(name=self.document.name))
 
     def release(self, page: Session) -> None:
         with self.document.lock:
