@@ -12,6 +12,7 @@ from pom.io.checkpoints import Calibration, ReliabilityBin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_PATCHES = 12
 COLUMNS = 3
@@ -31,8 +32,7 @@ def draw_curves(path: Path, title: str, history: Sequence[dict[str, float]]) -> 
     _curves(dices, history, labels, "validation Dice")
     dices.set_ylim(0, 1)
     figure.suptitle(title)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    _save(figure, path, dpi=120)
 
 
 def draw_losses(path: Path, title: str, history: Sequence[dict[str, float]]) -> None:
@@ -43,8 +43,7 @@ def draw_losses(path: Path, title: str, history: Sequence[dict[str, float]]) -> 
     error = "mean absolute error, hidden pixels"
     _curves(figure.subplots(), history, {"loss": "training", "validation_loss": "held-out tomograms"}, error)
     figure.suptitle(title)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    _save(figure, path, dpi=120)
 
 
 def draw_filled_in(
@@ -81,8 +80,7 @@ def draw_filled_in(
         middle.imshow(_paint(_grey(whole[place]), hidden[place], (0.0, 0.0, 0.0), 1.0), origin="lower")
         right.imshow(_grey(filled_in[place], like=whole[place]), origin="lower")
     figure.suptitle(title, fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    _save(figure, path, dpi=110)
 
 
 def draw_montage(
@@ -132,8 +130,7 @@ def draw_montage(
         answer = _paint(answer, ~predicted[index] & right_pixels, YELLOW)
         right.imshow(answer, origin="lower")
     figure.suptitle(f"{title}: input, annotation, network (green right, red extra, yellow missed)", fontsize=10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    _save(figure, path, dpi=110)
 
 
 def draw_reliability(path: Path, title: str, calibration: Calibration) -> None:
@@ -161,8 +158,7 @@ def draw_reliability(path: Path, title: str, calibration: Calibration) -> None:
     counts.set_xlabel("probability of the box's ontology")
     counts.set_xlim(-0.02, 1.02)
     figure.suptitle(f"{title}: probabilities in held-out boxes", fontsize=11)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    _save(figure, path, dpi=120)
 
 
 def _reliability(axes: "Axes", bins: Sequence[ReliabilityBin], label: str, colour: str) -> None:
@@ -194,3 +190,8 @@ def _paint(
     painted = picture.copy()
     painted[mask] = (1 - alpha) * painted[mask] + alpha * np.array(colour, np.float32)
     return painted
+
+
+def _save(figure: "Figure", path: Path, dpi: int) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=dpi)
