@@ -1,0 +1,1 @@
+"""Pictures: projections, surfaces and 3-D views, no display needed."""
