@@ -22,6 +22,7 @@ from PIL import Image
 from scipy import ndimage
 
 from pom.app.annotate.canvas import SliceCanvas
+from pom.app.annotate.document import Version
 
 TOMOGRAMS = {"small": (40, 200, 240), "large": (200, 1024, 1024)}
 VOXEL_SIZE_NM = 0.8
@@ -42,6 +43,13 @@ class Session:
     events: list[list[Any]] = field(default_factory=list)
     canvas: SliceCanvas | None = None
     features: set[str] = field(default_factory=lambda: set(FEATURES))
+    elsewhere: int = 0
+    """How often somebody else has changed the annotation."""
+
+    @property
+    def version(self) -> Version:
+        """As a server tells it."""
+        return {"revision": len(self.received) + self.elsewhere, "stamp": f"{len(self.received)}+{self.elsewhere}"}
 
 
 SESSIONS: dict[str, Session] = {}
@@ -127,7 +135,7 @@ def post_patch(sid: str, patch: dict[str, Any]) -> Response:
     mask = session.masks.setdefault((patch["feature"], patch["z"]), np.zeros(session.shape[1:], np.uint8))
     mask[patch["y"] : patch["y"] + height, patch["x"] : patch["x"] + width] = bits.reshape(height, width)
     session.received.append({key: value for key, value in patch.items() if key != "bits"})
-    return JSONResponse({"revision": len(session.received)})
+    return JSONResponse(session.version)
 
 
 @api.post("/api/sessions/{sid}/boxes")
@@ -137,7 +145,7 @@ def post_boxes(sid: str, boxes: dict[str, Any]) -> Response:
         return JSONResponse({"error": "Another person is annotating this tomogram."}, 409)
     session.boxes.setdefault(boxes["feature"], {})[boxes["z"]] = boxes["boxes"]
     session.received.append(boxes)
-    return JSONResponse({"revision": len(session.received)})
+    return JSONResponse(session.version)
 
 
 @api.get("/test/{sid}")
@@ -164,13 +172,28 @@ def call(sid: str, method: str, arguments: list[float]) -> None:
     """For the tests: the page calls a method of the canvas."""
     canvas = SESSIONS[sid].canvas
     with canvas:  # type: ignore[union-attr]
-        getattr(canvas, method)(*arguments)
+        canvas.run_method(method, *arguments)  # type: ignore[union-attr]
 
 
 @api.post("/test/{sid}/may_edit/{allowed}")
 def allow(sid: str, allowed: bool) -> None:
     """For the tests: the server takes the right to draw away, or gives it."""
     SESSIONS[sid].may_edit = allowed
+
+
+@api.post("/test/{sid}/tell_right")
+def tell_right(sid: str) -> None:
+    """For the tests: the page hears whether it has the right to draw."""
+    session = SESSIONS[sid]
+    show(sid, {"may_edit": session.may_edit, "version": session.version if session.may_edit else None})
+
+
+@api.post("/test/{sid}/elsewhere")
+def change_elsewhere(sid: str) -> None:
+    """For the tests: somebody else fills the lowest ten rows of slice 20 for the first feature."""
+    session = SESSIONS[sid]
+    session.masks.setdefault(("f1", 20), np.zeros(session.shape[1:], np.uint8))[:10] = 1
+    session.elsewhere += 1
 
 
 @ui.page("/")
@@ -183,6 +206,7 @@ def page(tomogram: str = "small", session: str = "s1", edit: bool = True) -> Non
         tomogram={"name": tomogram, "shape": shape, "voxel_size_nm": VOXEL_SIZE_NM, "tag": "1"},
         session=session,
         may_edit=edit,
+        version=state.version if edit else None,
         features=[
             {
                 "id": key,

@@ -9,10 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
+from pom.io.mrc import MrcWriter
+from pom.io.summary_files import TOMOGRAM, UNLIKE, write_parquet
+from pom.project.names import UNKNOWN
 from pom.project.paths import CONFIGURATION_FILE, Project
 
 if TYPE_CHECKING:
@@ -139,3 +145,88 @@ def wait_for(value: Callable[[], Value | None], seconds: float = 30) -> Value:
 def until() -> Callable[..., object]:
     """Waits until a function gives something true, and gives that: ``until(function, seconds=30)``."""
     return wait_for
+
+
+SEGMENTED_SHAPE = (12, 64, 72)
+"""(z, y, x) of the tomograms of ``segmented``; a pixel is 1 nm."""
+DISC, SQUARE = (20, 22), (44, 52)
+"""Centres (y, x) of what is in them, along all of z."""
+
+
+@pytest.fixture
+def segmented(tmp_path: Path) -> Project:
+    """A project to browse: TS_1 is segmented, TS_2 is not, TS_3 has a damaged Disc, TS_4 is in the summary only.
+
+    Its tomograms grow brighter from slice to slice. Ring is nowhere.
+    """
+    settings = {"ontologies": ["Disc", "Square", "Ring"], "macromolecules": ["Density", "Membrane"]}
+    settings |= {"binning": [1, 1, 1], "z_margin_summary": 0.0, "image_size": 128, "single_model_epochs": 1}
+    (tmp_path / CONFIGURATION_FILE).write_text(json.dumps(settings))
+    project = Project.open(tmp_path)
+    for name in ("TS_1", "TS_2", "TS_3"):
+        slices = np.arange(SEGMENTED_SHAPE[0], dtype=np.float32)[:, None, None]
+        _write_volume(project.tomogram(name), np.broadcast_to(slices, SEGMENTED_SHAPE))
+    y, x = np.mgrid[: SEGMENTED_SHAPE[1], : SEGMENTED_SHAPE[2]]
+    disc = (y - DISC[0]) ** 2 + (x - DISC[1]) ** 2 <= 9**2
+    square = np.maximum(abs(y - SQUARE[0]), abs(x - SQUARE[1])) <= 8
+    masks = {"Disc": disc, "Square": square, "Ring": np.zeros_like(disc), UNKNOWN: ~(disc | square)}
+    for name in ("TS_1", "TS_3"):
+        for title, mask in masks.items():
+            _write_volume(project.output(name, title), np.broadcast_to(127 * mask.astype(np.int8), SEGMENTED_SHAPE))
+    damaged = project.output("TS_3", "Disc")
+    damaged.write_bytes(damaged.read_bytes()[:5000])
+    index = pd.Index(["TS_1", "TS_3", "TS_4"], name=TOMOGRAM)
+    shares = {"Disc": [5.5, 6.5, 50.0], "Square": [6.3, 6.0, 0.0], "Ring": [0.0, 0.0, 1.0], UNKNOWN: [88.2, 87.5, 49.0]}
+    write_parquet(project.summary_parquet, pd.DataFrame({**shares, UNLIKE: [0.5, 1.5, 0.2]}, index))
+    return project
+
+
+def _write_volume(path: Path, volume: NDArray[Any]) -> None:
+    n_slices, height, width = volume.shape
+    with MrcWriter(path, (n_slices, height, width), volume.dtype, (10.0,) * 3) as writer:
+        writer.write(np.ascontiguousarray(volume))
+
+
+@pytest.fixture
+def browse_address(segmented: Project) -> Iterator[str]:
+    """Of ``pom browse`` for the project ``segmented``."""
+    command = [*COMMAND, "browse", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=segmented.folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        announced = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+        assert announced
+        yield announced[0]
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+
+
+@pytest.fixture
+def browse(chromium: "Browser", browse_address: str) -> Iterator[Callable[..., "Page"]]:
+    """Opens a path of the place Browse: ``browse("/browse/settings", expected="422")``.
+
+    The test fails if the console tells an error or a broken policy, but for what holds ``expected``.
+    """
+    errors: list[str] = []
+    pages: list[Page] = []
+
+    def browse(path: str, expected: str = "") -> "Page":
+        def heard(message: "ConsoleMessage") -> None:
+            # The first is of looking at pixels, as tests do.
+            known = re.search("ReadPixels|readback", message.text) or (expected and expected in message.text)
+            if message.type in ("error", "warning") and not known:
+                errors.append(message.text)
+
+        page = chromium.new_context(viewport={"width": 1280, "height": 800}).new_page()
+        pages.append(page)
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", heard)
+        page.goto(f"{browse_address}{path}")
+        return page
+
+    yield browse
+    for page in pages:
+        page.context.close()
+    assert errors == []

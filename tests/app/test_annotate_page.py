@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import re
+import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pom.io.annotation_store import AnnotationStore
-from pom.io.feature_library import read_ais_library
+from pom.io.feature_library import parse_ais_library
 from pom.jobs.background import BackgroundJobs, State
 from pom.project.paths import CONFIGURATION_FILE, Project
+from pom.workflow.alone import SAMPLING, alone, training
 from pom.workflow.feature_library import load_library
 from pom.workflow.single_initialize import single_initialize
 
@@ -129,7 +133,7 @@ def test_library_goes_to_ais_and_back(
     with page.expect_download() as download:
         page.get_by_role("button", name="Export").click()
     download.value.save_as(tmp_path / "exported.txt")
-    assert read_ais_library(tmp_path / "exported.txt").titles == ("Disc", "Ribosome")
+    assert parse_ais_library((tmp_path / "exported.txt").read_bytes(), "exported.txt").titles == ("Disc", "Ribosome")
     bad = tmp_path / "bad.txt"
     bad.write_text("{")
     page.locator("input[type=file]").set_input_files(bad)
@@ -163,6 +167,57 @@ def test_training_runs_behind_the_page(open_page: OpenPage, address: str, projec
     assert where is not None
     place.click()
     page.wait_for_url(f"**/annotate/{where[1]}?z={where[2]}")
+
+
+def test_training_in_a_terminal_is_seen(open_page: OpenPage, address: str, project: Project) -> None:
+    page = open_page(f"{address}/annotate/TS_1")
+    page.get_by_role("tab", name="Network").click()
+    with alone(project, [SAMPLING, training("Disc")]):
+        page.get_by_text(f"no network yet; process {os.getpid()} on {socket.gethostname()} is training it").wait_for()
+        page.get_by_role("button", name="Train Disc").click()
+        page.get_by_text(f"Process {os.getpid()} on {socket.gethostname()} is training Disc already: wait").wait_for()
+        page.get_by_role("button", name="Read the annotations").click()
+        page.get_by_text("is cutting the training patches already: wait for its end").wait_for()
+    page.get_by_text("is training it").first.wait_for(state="hidden")
+    assert BackgroundJobs(project.background_jobs, project.folder).reports() == []
+
+
+def test_a_name_with_quotes_opens_from_the_list(open_page: OpenPage, address: str, project: Project) -> None:
+    """Such names are rare, and file systems know them."""
+    names = ['TS "4"', "TS\\5", "TS 'six' <b>"]
+    for name in names:
+        shutil.copyfile(project.tomogram("TS_3"), project.tomogram(name))
+    page = open_page(f"{address}/annotate/TS_1")
+    page.get_by_role("tab", name="Tomograms").click()
+    for name in names:
+        page.get_by_role("list", name="Tomograms").get_by_text(name, exact=True).click()
+        page.get_by_role("heading", name=name, exact=True).wait_for()
+        page.locator(".pom-row.pom-current").get_by_text(name, exact=True).wait_for()
+        page.reload()
+        page.get_by_role("heading", name=name, exact=True).wait_for()
+        page.get_by_role("tab", name="Tomograms").click()
+
+
+def test_the_tomogram_is_there_before_all_annotations_are_read(
+    open_page: OpenPage, address: str, project: Project
+) -> None:
+    """An annotation that cannot be read to its end keeps the list waiting for its marks, and nothing else."""
+    document = project.native_annotation("TS_3") / "annotation.json"
+    document.parent.mkdir()
+    os.mkfifo(document)
+    page = open_page(f"{address}/annotate/TS_1")
+    page.get_by_text("4 boxes, 2 slices drawn").first.wait_for()
+    page.get_by_role("tab", name="Tomograms").click()
+    page.get_by_text("3 of 3 annotated").wait_for()
+    assert page.get_by_text("Annotated", exact=True).count() == 3
+    page.get_by_role("tab", name="Features").click()
+    page.get_by_role("button", name="Next tomogram").click()
+    page.get_by_role("heading", name="TS_2").wait_for()
+    page.get_by_role("tab", name="Tomograms").click()
+    with document.open("wb"):  # what is read now ends at once
+        pass
+    page.get_by_text("Disc 4, Square 4").first.wait_for()
+    page.get_by_text("Cannot be read").wait_for()
 
 
 def test_a_stopped_training_goes_on(open_page: OpenPage, address: str, project: Project, until: Until) -> None:

@@ -86,12 +86,18 @@ class Canvas:
     def at(self, x: float, y: float) -> tuple[float, float]:
         """The place on the page nearest to pixel (x, y), in whole CSS pixels."""
         left, top = self.board(f"view.toScreen({x}, {y})")
-        return round(left), round(top)
+        return round(left), round(top) + self.above()
+
+    def above(self) -> int:
+        """The height of what is above the slice."""
+        corner = self.page.locator(".pom-stage").bounding_box()
+        assert corner is not None
+        return round(float(corner["y"]))
 
     def exactly(self, x: float, y: float) -> tuple[float, float]:
         """The pixel coordinates of that place."""
         left, top = self.at(x, y)
-        found = self.board(f"view.toPixel({left}, {top})")
+        found = self.board(f"view.toPixel({left}, {top - self.above()})")
         return found[0], found[1]
 
     def drag(self, *points: tuple[float, float], button: Any = "left") -> None:
@@ -119,6 +125,10 @@ class Canvas:
     def mask(self, feature: str = "f1", z: int = MIDDLE) -> NDArray[np.uint8]:
         """(y, x) as the server has it."""
         self.saved()
+        return self.on_server(feature, z)
+
+    def on_server(self, feature: str = "f1", z: int = MIDDLE) -> NDArray[np.uint8]:
+        """That, whether all is sent or not."""
         features = self.page.request.get(f"{self.address}api/sessions/{self.sid}/slices/{z}").json()["features"]
         if feature not in features:
             return np.zeros((ROWS, COLUMNS), np.uint8)
@@ -437,6 +447,153 @@ def test_read_only_looks_and_does_not_draw(browser: Any, address: str) -> None:
     canvas.press("ArrowUp")
     assert canvas.last("z") == MIDDLE + 1
     assert canvas.told()["received"] == []
+    canvas.page.close()
+
+
+def interrupted(canvas: Canvas, *, changed: bool) -> NDArray[np.uint8]:
+    """Draws two strokes that do not reach the server, then loses the right; gives what the server has."""
+    canvas.page.route("**/api/sessions/*/patches", lambda route: route.abort())
+    canvas.click(60, 12)
+    canvas.click(120, 100)
+    canvas.wait("board.drawing.sync.state === 'offline'")
+    canvas.post("may_edit/false")
+    if changed:
+        canvas.post("elsewhere")
+    canvas.post("tell_right")
+    canvas.page.get_by_text("2 changes of this page are not saved yet").wait_for()
+    canvas.click(30, 30)
+    assert canvas.notice() == "Read-only: you can look, not draw."
+    canvas.page.unroute("**/api/sessions/*/patches")
+    return canvas.on_server()
+
+
+def may_draw_again(canvas: Canvas) -> None:
+    canvas.post("may_edit/true")
+    canvas.post("tell_right")
+    canvas.ready()
+
+
+def test_what_waited_is_sent_where_nobody_else_has_drawn(canvas: Canvas) -> None:
+    interrupted(canvas, changed=False)
+    may_draw_again(canvas)
+    canvas.saved()
+    assert canvas.page.get_by_role("alert").count() == 0
+    mask = canvas.mask()
+    assert mask[12, 60] == mask[100, 120] == 1
+    assert len(canvas.told()["received"]) == 2
+
+
+def test_what_waited_is_saved_over_others_only_if_the_person_says_so(canvas: Canvas) -> None:
+    theirs = interrupted(canvas, changed=True)
+    assert theirs[:10].all() and theirs.sum() == 10 * COLUMNS
+    may_draw_again(canvas)
+    alert = canvas.page.get_by_role("alert")
+    assert "2 changes of yours were not saved, and the annotation has changed since." in alert.inner_text()
+    canvas.click(30, 30)
+    assert canvas.notice().startswith("Say first what is to become of your unsaved changes")
+    canvas.press("Control+s", "Control+z")
+    assert canvas.board("drawing.masks.get('f1', 20).reduce((sum, one) => sum + one)") == theirs.sum()
+    assert np.array_equal(canvas.on_server(), theirs) and canvas.told()["received"] == []
+
+    canvas.page.reload()  # the question outlives it
+    canvas.ready()
+    canvas.page.get_by_role("button", name="Discard mine").focus()
+    canvas.press("Shift+Tab")
+    canvas.press("Enter")
+    canvas.ready()
+    canvas.saved()
+    assert alert.count() == 0
+    first, second = canvas.exactly(60, 12), canvas.exactly(120, 100)
+    mine = near_line(first, first, 16) | near_line(second, second, 16)
+    y, x = np.nonzero(near_line(first, first, 16))
+    expected = theirs.copy()
+    expected[y.min() : y.max() + 1, x.min() : x.max() + 1] = 0  # a stroke is sent as the rectangle about it
+    expected |= mine
+    assert np.array_equal(canvas.mask(), expected)
+    assert canvas.board("drawing.masks.get('f1', 20)[12 * 240 + 60]") == 1
+    canvas.click(200, 150)
+    assert canvas.mask()[150, 200] == 1
+
+
+def test_what_waited_is_discarded(canvas: Canvas) -> None:
+    theirs = interrupted(canvas, changed=True)
+    may_draw_again(canvas)
+    canvas.page.get_by_role("button", name="Discard mine").click()
+    canvas.ready()
+    canvas.saved()
+    assert canvas.page.get_by_role("alert").count() == 0
+    assert canvas.last("undo_depth") == {"undo": 0, "redo": 0}
+    assert np.array_equal(canvas.mask(), theirs) and canvas.told()["received"] == []
+    canvas.page.reload()
+    canvas.ready()
+    canvas.click(200, 150)
+    assert canvas.mask()[150, 200] == 1
+
+    interrupted_again = interrupted(canvas, changed=True)
+    canvas.page.get_by_role("button", name="Discard mine").click()  # while it only looks
+    may_draw_again(canvas)
+    canvas.saved()
+    assert canvas.page.get_by_role("alert").count() == 0
+    assert np.array_equal(canvas.mask(), interrupted_again)
+
+
+def test_own_changes_elsewhere_on_the_page_raise_no_question(canvas: Canvas) -> None:
+    canvas.page.route("**/api/sessions/*/patches", lambda route: route.abort())
+    canvas.click(60, 12)
+    canvas.wait("board.drawing.sync.state === 'offline'")
+    canvas.post("elsewhere")  # as a panel does, with the right that this page holds
+    canvas.post("tell_right")
+    canvas.page.once("dialog", lambda dialog: dialog.accept())
+    canvas.page.reload()
+    canvas.ready()
+    canvas.page.unroute("**/api/sessions/*/patches")
+    assert canvas.mask()[12, 60] == 1
+
+
+def test_what_an_older_version_kept_is_asked_about(canvas: Canvas) -> None:
+    canvas.page.evaluate(
+        """() => sessionStorage.setItem("pom-unsent small 1", JSON.stringify(
+          [{ route: "boxes", body: { feature: "f1", z: 20, boxes: [[5, 5]] } }]))"""
+    )
+    canvas.page.reload()
+    canvas.ready()
+    canvas.page.get_by_text("1 change of yours was not saved").wait_for()
+    canvas.page.get_by_role("button", name="Save mine over it").click()
+    assert canvas.boxes() == [[5, 5]]
+
+
+def test_nothing_is_kept_twice_in_a_full_storage(canvas: Canvas) -> None:
+    canvas.page.route("**/api/sessions/*/patches", lambda route: route.abort())
+    canvas.click(60, 12)
+    canvas.wait("board.drawing.sync.state === 'offline'")
+    canvas.page.evaluate(
+        "() => { Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError'); }; }"
+    )
+    canvas.click(120, 100)
+    assert canvas.board("drawing.sync.kept") is False
+    assert canvas.page.evaluate("JSON.parse(sessionStorage.getItem('pom-unsent small 1')).queue.length") == 1
+    canvas.page.unroute("**/api/sessions/*/patches")
+    canvas.wait("sessionStorage.getItem('pom-unsent small 1') === null")
+    assert canvas.mask()[100, 120] == 1
+
+
+def test_undo_waits_for_a_slice_that_was_left_meanwhile(browser: Any, address: str) -> None:
+    canvas = Canvas(browser, address, tomogram="large")
+    canvas.click(500, 500)
+    canvas.saved()
+    for z in (120, 140, 160, 180):  # so many others that it is not kept
+        canvas.post("call/go_to", [z])
+        canvas.wait(f"board.drawing.masks.slices.get({z - 2}) && board.drawing.masks.slices.get({z + 4})")
+    canvas.wait("board.drawing.masks.slices.get(100) === undefined")
+    canvas.page.route("**/api/sessions/*/slices/100", lambda route: None)  # it is under way
+    with canvas.page.expect_request("**/api/sessions/*/slices/100"):
+        canvas.press("Control+z")
+    canvas.post("call/go_to", [10])
+    canvas.page.unroute("**/api/sessions/*/slices/100")
+    canvas.wait("board.drawing.masks.slices.get(100) !== undefined")
+    canvas.saved()
+    assert canvas.told()["received"][-1]["z"] == 100 and len(canvas.told()["received"]) == 2
+    assert not canvas.page.evaluate("board.drawing.masks.get('f1', 100).includes(1)")
     canvas.page.close()
 
 

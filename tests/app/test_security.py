@@ -368,6 +368,25 @@ def test_the_real_server_elsewhere_wants_its_token(open_to_all: Served) -> None:
     assert served.handshake(Host="server.example:8000", Origin="http://evil.example", Cookie=cookie) == 403
 
 
+@pytest.mark.parametrize("option", ["--token", "-token"])
+def test_the_real_server_here_wants_a_token_if_it_is_told_to(
+    tmp_path: Path, make_project: MakeProject, option: str
+) -> None:
+    """Others who have an account on this machine can reach its loopback address, too."""
+    for server in served(make_folder(tmp_path, make_project), option):
+        assert len(server.token) >= 40 and server.lines[0].startswith("http://127.0.0.1:")
+        assert server.lines[1].endswith(", and open that address there.")
+        for path in ("/", "/annotate", "/api/tomograms/TS_1", "/?token=wrong"):
+            assert server.get(path)[0] == 403
+        assert server.handshake() == 403
+        status, headers, _ = server.get(f"/annotate?token={server.token}")
+        cookie = headers["set-cookie"].partition(";")[0]
+        assert (status, headers["location"]) == (303, "/annotate")
+        assert server.get("/api/tomograms/TS_1", Cookie=cookie)[0] == 200
+        assert server.handshake(Cookie=cookie) == 101
+        assert server.handshake(Origin="http://evil.example", Cookie=cookie) == 403
+
+
 def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path, make_project: MakeProject) -> None:
     folder = make_folder(tmp_path, make_project)
     before = sorted(folder.rglob("*"))

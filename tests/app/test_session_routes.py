@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from pom.app.annotate.routes import session_routes
 from pom.app.annotate.session import Sessions
+from pom.app.answers import answer_errors
 from pom.io.annotation_store import AnnotationStore
 from pom.project.paths import Project
 
@@ -33,7 +34,11 @@ def sessions(project: Project) -> Iterator[Sessions]:
 def client(sessions: Sessions) -> TestClient:
     app = FastAPI()
     app.include_router(session_routes(sessions))
+    answer_errors(app)
     return TestClient(app)
+
+
+FULL = np.ones((2, 2), bool)
 
 
 def packed(mask: np.ndarray[Any, Any]) -> str:
@@ -50,13 +55,26 @@ def test_a_patch_is_on_disk_pixel_by_pixel(client: TestClient, sessions: Session
     session = sessions.open("TS_1")
     mask = np.random.default_rng(1).random((9, 13)) > 0.5  # 117 pixels: the last byte is not full
     answer = client.post(f"/api/sessions/{session.id}/patches", json=patch(mask))
-    assert (answer.status_code, answer.json()) == (200, {"revision": session.document.revision})
+    assert (answer.status_code, answer.json()) == (200, {"revision": 1, "stamp": session.document.stamp})
     drawn = AnnotationStore.open(project.native_annotation("TS_1")).mask("f1", 5)
     wanted = np.zeros((HEIGHT, WIDTH), np.uint8)
     wanted[11:20, 7:20] = mask
     assert np.array_equal(drawn, wanted)
     features = client.get(f"/api/sessions/{session.id}/slices/5").json()["features"]
     assert features == {"f1": packed(wanted)}
+
+
+def test_each_answer_tells_what_the_page_has_made(client: TestClient, sessions: Sessions) -> None:
+    session = sessions.open("TS_1")
+    address = f"/api/sessions/{session.id}"
+    assert session.version is not None
+    before = session.version["stamp"]
+    drawn = client.post(f"{address}/patches", json=patch(FULL)).json()
+    boxed = client.post(f"{address}/boxes", json={"feature": "f1", "z": 4, "boxes": [[1, 2]]}).json()
+    assert len({before, drawn["stamp"], boxed["stamp"]}) == 3 and drawn["revision"] < boxed["revision"]
+    assert boxed == session.version
+    session.change_feature("f1", title="Round")
+    assert session.version["revision"] > boxed["revision"] and session.version["stamp"] == session.document.stamp
 
 
 def test_boxes_are_replaced(client: TestClient, sessions: Sessions, project: Project) -> None:
@@ -73,9 +91,6 @@ def test_a_slice_without_anything(client: TestClient, sessions: Sessions) -> Non
     session = sessions.open("TS_1")
     answer = client.get(f"/api/sessions/{session.id}/slices/0")
     assert (answer.json(), answer.headers["cache-control"]) == ({"features": {}}, "no-store")
-
-
-FULL = np.ones((2, 2), bool)
 
 
 @pytest.mark.parametrize(

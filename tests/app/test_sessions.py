@@ -11,6 +11,7 @@ import pytest
 from pom.app.annotate.session import NotEditing, Sessions, UnknownSession
 from pom.errors import PomError
 from pom.io.annotation_store import AnnotationStore
+from pom.io.mrc import MrcWriter, read_header
 from pom.jobs.claims import Claims
 from pom.project.paths import Project
 
@@ -156,14 +157,30 @@ def test_remove_and_put_back(project: Project) -> None:
     sessions = Sessions(project)
     session = sessions.open("TS_1")
     before, mask = session.document.features()[0], session.document.masks(3)["f1"]
-    copy = session.remove_feature("f1")
+    assert session.document.removed_features() == ()
+    assert session.remove_feature("f1") == before
     assert [feature.title for feature in session.document.features()] == ["Square"]
-    back = session.put_back(copy, before.colour)
-    assert (back.title, back.box_size, dict(back.boxes), back.drawn, back.colour) == (
-        before.title, before.box_size, dict(before.boxes), before.drawn, before.colour,
-    )  # fmt: skip
-    assert np.array_equal(session.document.masks(3)[back.id], mask)
+    assert session.document.removed_features() == (before,)
+    assert session.put_back("f1") == before
+    assert [feature.title for feature in session.document.features()] == ["Disc", "Square"]
+    assert np.array_equal(session.document.masks(3)["f1"], mask)
+    assert session.document.removed_features() == ()
     sessions.close()
+
+
+def test_a_removed_feature_can_be_put_back_later_by_whoever_edits(project: Project) -> None:
+    sessions = Sessions(project, grace=GRACE)
+    first, second = sessions.open("TS_1", tab="a"), sessions.open("TS_1", tab="b")
+    removed = first.remove_feature("f1")
+    with pytest.raises(NotEditing, match="edits this tomogram"):
+        second.put_back("f1")
+    sessions.close()
+    later = Sessions(project).open("TS_1")
+    assert later.document.removed_features() == (removed,)
+    assert later.put_back("f1") == removed
+    with pytest.raises(PomError, match="no feature 'f1' to put back"):
+        later.put_back("f1")
+    later.close()
 
 
 def test_titles_and_names_are_checked(project: Project) -> None:
@@ -197,9 +214,40 @@ def test_what_was_changed_on_disk_meanwhile_is_not_drawn_over(project: Project) 
     assert AnnotationStore.open(project.native_annotation("TS_1")).mask("f1", 5)[:2, :2].all()
 
 
+def test_the_version_is_that_of_the_moment_when_the_right_was_taken(project: Project) -> None:
+    sessions = Sessions(project, grace=GRACE)
+    first, second = sessions.open("TS_1", tab="a"), sessions.open("TS_1", tab="b")
+    assert first.version == {"revision": 0, "stamp": first.document.stamp} and second.version is None
+    drawn = first.write_patch("f1", 5, 0, 0, np.ones((2, 2), bool))
+    assert first.version == drawn and drawn["revision"] > 0
+    first.lost()
+    wait_until(second.take_edit)
+    assert first.version is None
+    assert second.version is not None and second.version["stamp"] == drawn["stamp"]
+    boxed = second.set_boxes("f1", 3, [(5, 5)])
+    second.close()
+    first.back()
+    assert first.version is None  # it has not seen the boxes
+    assert first.take_edit()
+    assert first.version is not None and first.version["stamp"] == boxed["stamp"] != drawn["stamp"]
+    sessions.close()
+    again = Sessions(project).open("TS_1")
+    assert again.version == {"revision": 0, "stamp": boxed["stamp"]}  # another run of the server says the same
+    again.close()
+
+
+def test_the_shape_is_that_of_the_file_as_it_is_now(project: Project) -> None:
+    sessions = Sessions(project)
+    assert sessions.shape("TS_3") == read_header(project.tomogram("TS_3")).shape
+    with MrcWriter(project.tomogram("TS_3"), (3, 10, 20), np.float32, (10.0,) * 3) as writer:
+        writer.write(np.zeros((3, 10, 20), np.float32))
+    assert sessions.shape("TS_3") == (3, 10, 20)
+
+
 def test_a_title_makes_no_path(project: Project) -> None:
     session = Sessions(project).open("TS_1")
     session.change_feature("f1", title="x/../../../y")
-    copy = session.remove_feature("f1")
-    assert copy.parent == project.removed_features and copy.exists()
+    removed = project.native_annotation("TS_1") / "removed"
+    session.remove_feature("f1")
+    assert {path.name for path in removed.iterdir()} == {"f1.json", "f1"}
     session.close()

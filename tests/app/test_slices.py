@@ -18,14 +18,19 @@ from starlette.testclient import TestClient
 from pom.app.answers import DroppedError, answer_errors
 from pom.app.slices.images import jpeg, png, share_to_grey, to_grey
 from pom.app.slices.layers import slice_of_layer
+from pom.app.slices.pictures import Pictures
 from pom.app.slices.routes import slice_routes
 from pom.app.slices.volumes import Volume, Volumes, contrast
 from pom.app.slices.waiting import Kept, Newest
 from pom.errors import PomError
+from pom.io.channels import measure_scale
 from pom.io.checkpoints import save_network
 from pom.io.mrc import MrcWriter
+from pom.networks import devices
+from pom.networks.devices import Devices
 from pom.project.configuration import Configuration
 from pom.project.paths import Project
+from pom.workflow import slice_preview
 
 SIZE = (6, 8, 10)
 
@@ -55,7 +60,7 @@ def project(tmp_path: Path) -> Project:
 def client(project: Project) -> Iterator[TestClient]:
     write(project.tomogram("TS_1"), ramp())
     app = FastAPI()
-    app.include_router(slice_routes(project))
+    app.include_router(slice_routes(Pictures(lambda: project)))
     answer_errors(app)
     with TestClient(app) as client:
         yield client
@@ -369,7 +374,7 @@ def test_the_network_speaks(
     weights, card = random_network("single", ("Disc",))
     save_network(project.single_network("Disc"), weights, card)
     app = FastAPI()
-    app.include_router(slice_routes(project))
+    app.include_router(slice_routes(Pictures(lambda: project)))
     answer_errors(app)
     with TestClient(app) as client:
         layers = client.get("/api/tomograms/TS_1").json()["layers"]
@@ -452,3 +457,44 @@ def test_what_is_kept_has_a_bound() -> None:
     assert [number for number in range(10) if kept.get(number) is not None] == [0, 8, 9]
     kept.put(11, bytes(101))
     assert kept.get(11) is None and kept.get(0) is None
+
+
+def test_a_tomogram_is_prepared_for_the_networks(
+    make_project: Callable[..., Project], random_network: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one that nobody looks at any more; and slices come meanwhile, however long torch takes to load."""
+    project = make_project(tomograms=("TS_1", "TS_2"))
+    pictures = Pictures(lambda: project)
+    measured: list[str] = []
+    loading, go_on = threading.Event(), threading.Event()
+
+    def measure(channel: str, path: Path, *rest: Any) -> Any:
+        measured.append(path.name)
+        return measure_scale(channel, path, *rest)
+
+    def choose(explicit: str | None, configured: str) -> Devices:
+        loading.set()
+        assert go_on.wait(10)
+        return Devices()
+
+    monkeypatch.setattr(slice_preview, "measure_scale", measure)
+    monkeypatch.setattr(devices, "choose_devices", choose)
+
+    async def look() -> None:
+        async def gone() -> bool:
+            return False
+
+        async def passed() -> bool:
+            return True
+
+        await pictures.prepare("TS_1", gone)  # no network yet
+        save_network(project.single_network("Disc"), *random_network("single", ("Disc",)))
+        preparing = asyncio.gather(pictures.prepare("TS_1", gone), pictures.prepare("TS_2", passed))
+        assert await asyncio.to_thread(loading.wait, 10)
+        assert await asyncio.to_thread(pictures.grey("TS_2", 3, 1).make)
+        go_on.set()
+        await preparing
+
+    asyncio.run(look())
+    assert measured == ["TS_1.mrc", "TS_1__Membrane.mrc"]
+    assert pictures.layer("TS_1", "network-Disc", 3).make() and len(measured) == 2

@@ -30,6 +30,7 @@ COMMANDS = [
     ("shared", "train"),
     ("shared", "process"),
     ("evaluate",),
+    ("summarize",),
     ("demo",),
 ]
 
@@ -69,7 +70,8 @@ def test_help_shows_the_commands_in_the_order_of_the_work() -> None:
     listed = run(app, ["--help"]).stdout.split("Commands:")[1]
     assert listed.index("annotations") < listed.index("  single")
     assert listed.index("  pretrain") < listed.index("  single")
-    assert listed.index("single") < listed.index("shared") < listed.index("  evaluate") < listed.index("demo")
+    assert listed.index("single") < listed.index("shared") < listed.index("  evaluate") < listed.index("  summarize")
+    assert listed.index("  summarize") < listed.index("demo")
     listed = run(app, ["single", "--help"]).stdout.split("Commands:")[1]
     assert listed.index("initialize") < listed.index("train") < listed.index("test") < listed.index("process")
 
@@ -78,7 +80,8 @@ def test_help_shows_the_steps_a_line_each() -> None:
     shown = run(app, ["--help"]).stdout.splitlines()
     begin = shown.index("  pom annotate              draw and place boxes, in the browser")
     assert shown[begin - 1] == ""
-    assert [line[:28].strip() for line in shown[begin : begin + 9]] == [
+    end = shown.index("", begin)
+    assert [line[:28].strip() for line in shown[begin:end]][:9] == [
         "pom annotate",
         "pom single initialize",
         "pom single train --all",
@@ -87,8 +90,9 @@ def test_help_shows_the_steps_a_line_each() -> None:
         "pom shared train",
         "pom shared process",
         "pom evaluate",
-        "",
+        "pom summarize",
     ]
+    assert all(line.startswith("  pom ") for line in shown[begin:end])
     for command in ([], ["single"], ["shared"]):
         assert "\b" not in run(app, [*command, "--help"]).stdout
         assert "\\b" not in run(app, [*command, "--help"]).stdout

@@ -1,3 +1,4 @@
+import errno
 import itertools
 import json
 import os
@@ -156,6 +157,109 @@ def test_a_removed_feature_is_kept_aside_and_its_id_not_given_again(store: Annot
     assert store.add_feature("Vesicle", 8, "#000000").id == "f2"
     with pytest.raises(PomError, match="has no feature 'f1'"):
         store.mask("f1", 2)
+
+
+def three_features_the_second_drawn(store: AnnotationStore) -> StoredFeature:
+    second = store.add_feature("Granule", 12, "#102030").id
+    store.add_feature("Void", 8, "#000000")
+    store.write_patch(second, 2, 4, 5, PATCH)
+    store.set_boxes(second, 2, [(7, 8), (-40.5, 900)])
+    store.set_boxes(second, 3, [(1, 2)])
+    return store.feature(second)
+
+
+def test_a_removed_feature_comes_back_as_it_was(store: AnnotationStore) -> None:
+    before = three_features_the_second_drawn(store)
+    store.remove_feature("f2")
+    again = AnnotationStore.open(store.path)
+    assert again.removed_features() == (before,)
+    assert again.restore_feature("f2") == before
+    assert [feature.id for feature in again.features] == ["f1", "f2", "f3"]
+    assert AnnotationStore.open(store.path).features == again.features
+    np.testing.assert_array_equal(again.mask("f2", 2), slice_with(4, 5, PATCH))
+    assert (again.removed_features(), files(store.path / "removed")) == ((), [])
+    with pytest.raises(PomError, match=r"no feature 'f2' to put back"):
+        again.restore_feature("f2")
+    again.remove_feature("f2")
+    assert again.restore_feature("f2") == before
+
+
+def test_a_box_outside_the_tomogram_comes_back_too(store: AnnotationStore) -> None:
+    """Files of Ais can have such boxes."""
+    boxes: dict[int, list[tuple[float, float]]] = {99: [(1, 2)], 2: [(7, 8)]}
+    feature = Feature("Vesicle", 8, boxes, {2: slice_with(4, 5, PATCH)})
+    folder = store.path.with_name("TS_2.annotation")
+    write_annotation(folder, Annotation("", *SHAPE, 1.5, (feature,)))
+    taken = AnnotationStore.open(folder)
+    before = taken.features[0]
+    assert set(before.boxes) == {2, 99}
+    taken.remove_feature("f1")
+    assert taken.restore_feature("f1") == before
+    np.testing.assert_array_equal(taken.mask("f1", 2), slice_with(4, 5, PATCH))
+
+
+@pytest.mark.parametrize("failing", ["document", "masks"])
+def test_a_failure_to_put_back_leaves_no_half_of_a_feature(
+    store: AnnotationStore, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    before = three_features_the_second_drawn(store)
+    store.remove_feature("f2")
+    with monkeypatch.context() as patched:
+        patched.setattr(annotation_store, "write_bytes", full_disk)
+        if failing == "masks":
+            patched.setattr(Path, "rename", full_disk)
+        with pytest.raises(PomError if failing == "masks" else OSError):
+            store.restore_feature("f2")
+    for opened in (store, AnnotationStore.open(store.path)):
+        assert [feature.id for feature in opened.features] == ["f1", "f3"]
+        assert opened.removed_features() == (before,)
+    assert store.restore_feature("f2") == before
+    np.testing.assert_array_equal(store.mask("f2", 2), slice_with(4, 5, PATCH))
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_process_killed_while_it_removed_leaves_all_of_it(store: AnnotationStore) -> None:
+    """The entry is aside and the masks are not, or the feature is there and its entry is aside, too."""
+    before = three_features_the_second_drawn(store)
+    store.remove_feature("f2")
+    (store.path / "removed" / "f2").rename(store.path / "masks" / "f2")
+    assert store.add_feature("Other", 8, "#000000").id == "f4"
+    aside = (store.path / "removed" / "f2.json").read_bytes()
+    assert store.restore_feature("f2") == before
+    np.testing.assert_array_equal(store.mask("f2", 2), slice_with(4, 5, PATCH))
+    (store.path / "removed" / "f2.json").write_bytes(aside)
+    assert store.removed_features() == ()
+    store.remove_feature("f2")
+    assert store.removed_features() == (before,)
+
+
+def test_masks_that_cannot_be_moved_do_not_hold_up_a_removal(
+    store: AnnotationStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = three_features_the_second_drawn(store)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", full_disk)
+        store.remove_feature("f2")
+    assert "The masks of 'Granule' stay where they were" in caplog.text
+    assert [feature.id for feature in store.features] == ["f1", "f3"]
+    assert AnnotationStore.open(store.path).restore_feature("f2") == before
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"id": "f2"}', b"[" * 100_000])
+def test_a_removed_feature_that_is_damaged_is_told(
+    store: AnnotationStore, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    three_features_the_second_drawn(store)
+    store.remove_feature("f3")
+    store.remove_feature("f2")
+    (store.path / "removed" / "f2.json").write_bytes(content)
+    assert [feature.id for feature in store.removed_features()] == ["f3"]
+    assert "f2.json cannot be put back" in caplog.text
+    with pytest.raises(PomError, match=r"no feature 'f2' to put back"):
+        store.restore_feature("f2")
 
 
 def test_threads_take_turns(store: AnnotationStore) -> None:

@@ -12,7 +12,15 @@ import pytest
 
 from pom.errors import PomError
 from pom.io import atomic
-from pom.io.atomic import atomic_folder, atomic_path, write_error, write_json, write_text
+from pom.io.atomic import (
+    atomic_folder,
+    atomic_path,
+    discard_folder,
+    remove_file,
+    write_error,
+    write_json,
+    write_text,
+)
 
 
 @pytest.fixture
@@ -196,3 +204,33 @@ def test_the_folder_that_a_killed_process_left_is_removed(tmp_path: Path) -> Non
     with atomic_folder(tmp_path / "other"):
         pass
     assert names(tmp_path) == ["other"]
+
+
+def test_a_discarded_folder_is_gone_with_all_that_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "folder.x" / "deep").mkdir(parents=True)
+    (tmp_path / "folder.x" / "deep" / "a").touch()
+    discard_folder(tmp_path / "folder.x")
+    assert names(tmp_path) == []
+    discard_folder(tmp_path / "folder.x")
+
+
+def test_a_discarded_folder_whose_remains_cannot_be_removed_is_out_of_sight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder.x").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("pom.io.atomic.shutil.rmtree", lambda *_, **__: None)  # as if killed between
+        discard_folder(tmp_path / "folder.x")
+    (left,) = names(tmp_path)
+    assert left.startswith(".folder.pom-")
+    assert left.endswith(".x")
+
+
+def test_a_file_is_removed_where_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    remove_file(tmp_path / "a")
+    remove_file(tmp_path / "a")
+    assert names(tmp_path) == []
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(PomError, match="folder cannot be"):
+        remove_file(tmp_path / "folder")

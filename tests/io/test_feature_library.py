@@ -15,9 +15,7 @@ from pom.io.feature_library import (
     entry_of,
     parse_ais_library,
     preset_from,
-    read_ais_library,
     read_library,
-    write_ais_library,
     write_library,
 )
 from pom.io.palette import PALETTE
@@ -45,14 +43,12 @@ def ais_feature(title: str = "Membrane", **changes: Any) -> dict[str, Any]:
     }
 
 
-def write(path: Path, value: object) -> Path:
-    path.write_text(json.dumps(value, indent=2))
-    return path
+def ais_library(value: object) -> FeatureLibrary:
+    return parse_ais_library(json.dumps(value, indent=2).encode(), "lib.txt")
 
 
-def test_what_ais_says_of_a_feature(tmp_path: Path) -> None:
-    library = read_ais_library(write(tmp_path / "feature_library.txt", [ais_feature()]))
-    (preset,) = library.presets
+def test_what_ais_says_of_a_feature() -> None:
+    (preset,) = ais_library([ais_feature()]).presets
     assert preset == Preset(
         title="Membrane", colour=(0.25882352941176473, 0.8392156862745098, 0.6431372549019608), box_size=64,
         brush_size=12.5, alpha=0.75, level=99, dust=250.5, render_alpha=0.5, hide=True, others={"use": False},
@@ -60,15 +56,14 @@ def test_what_ais_says_of_a_feature(tmp_path: Path) -> None:
     assert preset.hex_colour == "#42d6a4"
 
 
-def test_a_file_of_ais_survives_the_round_trip_with_what_nobody_knows(tmp_path: Path) -> None:
+def test_a_file_of_ais_survives_the_round_trip_with_what_nobody_knows() -> None:
     features = [ais_feature(), ais_feature("Ribosome \u00b5", made_by={"who": ["\ud800", 1.5, None]}, others=3)]
-    path = write(tmp_path / "a.txt", features)
-    write_ais_library(tmp_path / "b.txt", read_ais_library(path))
-    assert json.loads((tmp_path / "b.txt").read_text("ascii")) == features
+    text = ais_library_text(ais_library(features))
+    assert json.loads(text) == features and text.isascii()
 
 
 def test_the_project_file_keeps_everything_too(tmp_path: Path) -> None:
-    library = parse_ais_library(json.dumps([ais_feature(more=[1, "\ud800"]), ais_feature("ER")]).encode(), "x")
+    library = ais_library([ais_feature(more=[1, "\ud800"]), ais_feature("ER")])
     path = tmp_path / "feature_library.json"
     write_library(path, library)
     assert read_library(path) == library
@@ -77,24 +72,14 @@ def test_the_project_file_keeps_everything_too(tmp_path: Path) -> None:
     assert held["presets"][0] == ais_feature(more=[1, "\ud800"])
 
 
-def test_of_several_libraries_the_active_one_is_read_and_replaced(tmp_path: Path) -> None:
+def test_of_several_libraries_the_active_one_is_read() -> None:
     libraries = {"Big": [ais_feature("A"), ais_feature("B")], "Small": [ais_feature("C")], "None": []}
-    path = write(tmp_path / "feature_library.txt", {"active": "Small", "libraries": libraries, "later": 1})
-    library = read_ais_library(path)
-    assert library.titles == ("C",)
-    write_ais_library(path, library.with_preset(Preset(title="D", colour=(0, 0, 1))))
-    held = json.loads(path.read_text())
-    assert held["active"] == "Small"
-    assert held["later"] == 1
-    assert held["libraries"]["Big"] == libraries["Big"]
-    assert [feature["title"] for feature in held["libraries"]["Small"]] == ["C", "D"]
-    assert read_ais_library(path).titles == ("C", "D")
+    assert ais_library({"active": "Small", "libraries": libraries, "later": 1}).titles == ("C",)
 
 
 @pytest.mark.parametrize(("active", "titles"), [("Gone", ("A",)), (None, ("A",)), (["A"], ("A",)), ("Two", ())])
 def test_where_the_active_library_is_none_the_first_is(active: object, titles: tuple[str, ...]) -> None:
-    held = {"active": active, "libraries": {"One": [ais_feature("A")], "Two": []}}
-    assert parse_ais_library(json.dumps(held).encode(), "x").titles == titles
+    assert ais_library({"active": active, "libraries": {"One": [ais_feature("A")], "Two": []}}).titles == titles
 
 
 @pytest.mark.parametrize("content", [b"[\n\n]", b'\xef\xbb\xbf{"libraries": {}}', b'{"active": "A", "libraries": {}}'])
@@ -102,15 +87,13 @@ def test_empty_libraries(content: bytes) -> None:
     assert parse_ais_library(content, "x") == FeatureLibrary()
 
 
-def test_ais_gets_all_the_fields_it_needs(tmp_path: Path) -> None:
+def test_ais_gets_all_the_fields_it_needs() -> None:
     library = FeatureLibrary((Preset(title="Membrane", colour=(0, 0.5, 1)),))
     (feature,) = json.loads(ais_library_text(library))
     assert feature.keys() == AIS_FIELDS
     assert feature["colour"] == [0.0, 0.5, 1.0]
     assert feature["use"] is True
     assert [type(feature[key]) for key in ("box_size", "level")] == [int, int]
-    write_ais_library(tmp_path / "x.txt", library)
-    assert (tmp_path / "x.txt").read_text() == ais_library_text(library)
 
 
 def test_only_the_title_must_be_there() -> None:
@@ -163,10 +146,9 @@ def test_sliders_leave_fractions() -> None:
         ({"hide": 1}, "'hide' is 1, but must be true or false"),
     ],
 )
-def test_values_that_are_none(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    path = write(tmp_path / "lib.txt", [ais_feature("first"), ais_feature(**change)])
+def test_values_that_are_none(change: dict[str, Any], message: str) -> None:
     with pytest.raises(PomError, match=rf"(?s)lib\.txt: feature 2.* has a fault: {message}"):
-        read_ais_library(path)
+        ais_library([ais_feature("first"), ais_feature(**change)])
 
 
 @pytest.mark.parametrize(
@@ -193,39 +175,30 @@ def test_values_that_are_none(tmp_path: Path, change: dict[str, Any], message: s
 def test_files_that_are_no_library(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "lib.txt"
     path.write_bytes(content)
-    for read in (read_ais_library, lambda path: parse_ais_library(content, str(path))):
-        with pytest.raises(PomError, match=rf"lib\.txt:? {message}|lib\.txt cannot be used: {message}"):
-            read(path)
+    with pytest.raises(PomError, match=rf"lib\.txt:? {message}|lib\.txt cannot be used: {message}"):
+        parse_ais_library(content, "lib.txt")
     with pytest.raises(PomError, match=r"lib\.txt"):
         read_library(path)
 
 
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(PomError, match="is not there: check the path"):
-        read_ais_library(tmp_path / "gone.txt")
+        read_library(tmp_path / "gone.json")
     with pytest.raises(PomError, match="is not a file"):
         read_library(tmp_path)
 
 
 def test_a_later_version(tmp_path: Path) -> None:
-    path = write(tmp_path / "lib.json", {"format": "pom-feature-library", "version": 2, "presets": []})
+    path = tmp_path / "lib.json"
+    path.write_text(json.dumps({"format": "pom-feature-library", "version": 2, "presets": []}))
     with pytest.raises(PomError, match="is of version 2: update Pom"):
         read_library(path)
-
-
-def test_what_is_damaged_is_not_written_over(tmp_path: Path) -> None:
-    """It may be the only copy of other libraries."""
-    path = tmp_path / "feature_library.txt"
-    path.write_text('{"active": "A", "libraries": {"A": [')
-    with pytest.raises(PomError, match="is not valid JSON"):
-        write_ais_library(path, FeatureLibrary())
-    assert path.read_text() == '{"active": "A", "libraries": {"A": ['
 
 
 def test_of_two_features_with_one_title_the_last_counts(caplog: pytest.LogCaptureFixture) -> None:
     features = [ais_feature("A", box_size=8), ais_feature("B"), ais_feature("A", box_size=16)]
     with caplog.at_level(logging.WARNING):
-        library = parse_ais_library(json.dumps(features).encode(), "lib.txt")
+        library = ais_library(features)
     assert library.titles == ("A", "B")
     assert [preset.box_size for preset in library.presets] == [16, 64]
     assert caplog.messages == ["lib.txt holds the title 'A' more than once; the last of them counts."]
@@ -243,9 +216,6 @@ def test_presets_keep_their_places() -> None:
     library = library_of("A", "B", "C")
     assert library.with_preset(red("B")).titles == ("A", "B", "C")
     assert library.with_preset(red("b")).titles == ("A", "B", "C", "b")
-    assert library.with_preset(red("D"), instead_of="A").titles == ("D", "B", "C")
-    assert library.with_preset(red("C"), instead_of="A").titles == ("C", "B")
-    assert library.with_preset(red("D"), instead_of="gone").titles == ("A", "B", "C", "D")
     assert library.without("B").titles == ("A", "C")
     assert library.without("gone") == library
     merged = library.merged_with(FeatureLibrary((red("D"), red("A"))))
@@ -257,6 +227,17 @@ def test_presets_keep_their_places() -> None:
         library_of("A", "A")
     with pytest.raises(ValidationError):
         library.presets[0].title = "E"
+
+
+def test_no_preset_takes_the_title_of_another() -> None:
+    library = library_of("A", "B", "C")
+    assert library.with_edited(red("D"), "A").titles == ("D", "B", "C")
+    assert library.with_edited(red("A"), "A").presets == (red("A"), *library.presets[1:])
+    assert library.with_edited(red("D"), "gone").titles == ("A", "B", "C", "D")
+    assert library.with_edited(red("D"), None).titles == ("A", "B", "C", "D")
+    for instead_of in ("A", "gone", None):
+        with pytest.raises(PomError, match=r"The library has a preset 'C' already: choose another title, or"):
+            library.with_edited(red("C"), instead_of)
 
 
 def test_new_presets_take_colours_in_turn() -> None:

@@ -2,15 +2,19 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pom.errors import PomError
-from pom.jobs.background import MOST_KEPT, BackgroundJobs, JobReport, State, process_identity
+from pom.io import processes
+from pom.jobs.background import MOST_KEPT, BackgroundJobs, JobReport, State
+from pom.jobs.claims import Claims
 
 SCRIPT = """
 import sys, time
@@ -127,6 +131,60 @@ def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
         BackgroundJobs(tmp_path / "none", tmp_path).stop("../x")
 
 
-def test_identity_of_a_process() -> None:
-    assert process_identity(os.getpid()) == process_identity(os.getpid()) is not None
-    assert process_identity(2**22 + 1) is None
+def test_a_job_that_proc_hides_is_running(
+    jobs: BackgroundJobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where /proc was mounted with hidepid, others see nothing of a process there, and yet it lives."""
+    job = jobs.start(["wait"])
+    with monkeypatch.context() as patch:
+        (tmp_path / "proc" / "self").mkdir(parents=True)
+        (tmp_path / "proc" / "self" / "stat").write_text("")
+        patch.setattr(processes, "PROC", tmp_path / "proc")
+        assert jobs.reports()[0].state is State.RUNNING
+        with pytest.raises(PomError, match="is running already"):
+            jobs.start(["wait"])
+    jobs.stop(job.id)
+
+
+def test_a_job_of_another_container_is_judged_by_its_claim(jobs: BackgroundJobs, tmp_path: Path) -> None:
+    """Two containers can share a host's name, and a number in the one means nothing in the other."""
+    job = jobs.start(["ok"])
+    report = wait_for(jobs, lambda report: report.state is State.DONE)
+    place = f"{socket.gethostname()}@1"
+    elsewhere = {"place": place, "pid": 2**22 + 1, "finished": None, "exit_status": None}
+    state = tmp_path / "jobs" / f"{job.id}.json"
+    state.write_text(report.job.model_copy(update=elsewhere).model_dump_json())
+    assert jobs.reports()[0].state is State.LOST
+    claims = Claims(tmp_path / "jobs" / "claims")
+    claim = claims.take("ok")
+    assert claim is not None and jobs.reports()[0].state is State.RUNNING
+    with pytest.raises(PomError, match=f"runs on {socket.gethostname()}, in another container, and can only"):
+        jobs.stop(job.id)
+    claims.close()
+    assert jobs.reports()[0].state is State.LOST
+
+
+def test_only_what_has_changed_is_read_again(
+    jobs: BackgroundJobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every page asks every two seconds, for thirty jobs."""
+    for number in range(3):
+        jobs.start(["ok", str(number)])
+        wait_for(jobs, lambda report: report.state is State.DONE)
+    before = jobs.reports()
+    logs = sorted((tmp_path / "jobs").glob("*.log"))
+    opened: list[Path] = []
+    open_file = Path.open
+
+    def spy(path: Path, *rest: Any, **named: Any) -> Any:
+        opened.append(path)
+        return open_file(path, *rest, **named)
+
+    monkeypatch.setattr(Path, "open", spy)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: spy(path, "rb").read())
+    assert jobs.reports() == before and opened == []
+    with logs[1].open("a") as log:
+        log.write("7 of 9\n")
+    opened.clear()
+    assert sorted((report.done, report.total) for report in jobs.reports()) == [(5, 5), (5, 5), (7, 9)]
+    assert opened == [logs[1]]

@@ -362,6 +362,24 @@ def test_free_ends_the_claims_of_one_process(tmp_path: Path, start: Start) -> No
     assert alive.ask("check_all") == "c d"
 
 
+def test_only_the_dead_of_this_place_are_freed(tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed process of another container of the same name has a number that means nothing here."""
+    dead, alive = start(2, 60.0)
+    assert (dead.ask("take", "a"), dead.ask("take", "b"), alive.ask("take", "c")) == ("True",) * 3
+    dead.kill()
+    claims, elsewhere = open_claims(tmp_path), f"{socket.gethostname()}@4026532281"
+    with monkeypatch.context() as patch:
+        for module in ("claims", "locks"):
+            patch.setattr(f"pom.jobs.{module}.place", lambda: elsewhere)
+        assert not claims.free_dead("a") and claims.free(dead.pid) == []
+        taken(claims, "d")
+    assert not claims.free_dead("d") and not claims.free_dead("c") and not claims.free_dead("nobody's")
+    holder = claims.holders()["d"]
+    assert (holder.place, holder.host) == (elsewhere, socket.gethostname())
+    assert claims.free_dead("a") and set(claims.holders()) == {"c", "d"}
+    claims.close()
+
+
 # Races that must be lost by one side, made to happen
 
 

@@ -52,6 +52,7 @@ PUBLISHED_DEFAULTS = {
 NEW_DEFAULTS = {
     "binning": [2, 2, 2],
     "output_dtype": "int8",
+    "output_format": "mrc",
     "seed": 0,
     "precision": "auto",
     "validation_share": 0.2,
@@ -212,6 +213,7 @@ def test_values_that_are_taken(tmp_path: Path, key: str, given: object, held: ob
         ("binning", [2, 2], "three of them"),
         ("binning", [2, 2, 2.0], "three of them"),
         ("output_dtype", "int16", 'must be "int8" (0..127 for 0..1), "uint8" or "float32"'),
+        ("output_format", "tiff", 'must be "mrc" or "ome-zarr"'),
         ("precision", "fp16", 'must be "auto", "bf16" or "float32"'),
         ("seed", -1, "must be a whole number from 0"),
         ("learning_rate", 0, "must be a number above 0 and at most 1, or null"),

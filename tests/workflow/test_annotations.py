@@ -18,7 +18,7 @@ from pom.io.scns import Annotation, Feature, read_scns, write_scns
 from pom.project.configuration import Configuration
 from pom.project.paths import Project
 from pom.sampling.patches import OntologyCount, PatchSet
-from pom.workflow import annotation_forms
+from pom.workflow import annotation_forms, annotations
 from pom.workflow.annotations import (
     AnnotationSummary,
     annotated,
@@ -390,3 +390,24 @@ def test_boxes_beyond_the_tomogram_stay(project: Project) -> None:
     annotation = AnnotationStore.open(project.native_annotation("TS_1")).annotation()
     assert dict(annotation.features[0].boxes) == boxes
     assert export_scns(project, ["TS_1"]).unchanged == ["TS_1"]
+
+
+def test_thousands_of_annotations_are_read_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a tomogram that is gone are forgotten."""
+    read: list[str] = []
+
+    def spy(path: Path) -> Annotation:
+        read.append(path.name)
+        return read_scns(path)
+
+    monkeypatch.setattr(annotations, "read_scns", spy)
+    for number in range(5000):
+        project.tomogram(f"many_{number:04}").touch()
+        project.annotation(f"many_{number:04}").touch()
+    first = annotated(project)
+    assert len(first) == len(read) == 5002 and first["TS_1"].titles == ("Disc", "Square")
+    assert annotated(project) == first and len(read) == 5002
+    draw(project, "TS_1")
+    project.tomogram("many_0007").unlink()
+    assert "many_0007" not in annotated(project) and len(read) == 5002
+    assert project.annotation("many_0007").absolute() not in annotations._remembered

@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from pom.errors import PomError
+from pom.io.feature_library import FeatureLibrary
 from pom.io.palette import PALETTE
+from pom.jobs.claims import Claims
 from pom.project.configuration import default_configuration_text
 from pom.project.paths import CONFIGURATION_FILE, Project
-from pom.workflow.feature_library import add_ontology, load_library, save_library
+from pom.workflow import feature_library
+from pom.workflow.feature_library import add_ontology, change_library, load_library
 
 MakeProject = Callable[..., Project]
 
@@ -35,12 +40,92 @@ def test_a_new_project_has_a_preset_for_each_ontology(make_project: MakeProject)
 
 def test_what_is_saved_is_loaded(make_project: MakeProject) -> None:
     project = make_project(tomograms=())
-    library = load_library(project).without("Disc")
-    save_library(project, library)
+    library = change_library(project, lambda library: library.without("Disc"))
+    assert library.titles == ("Square",)
     assert load_library(project) == library
     project.feature_library.write_text("[]")
-    with pytest.raises(PomError, match=r"feature_library\.json is no feature library"):
-        load_library(project)
+    for act in (load_library, lambda project: change_library(project, lambda library: library)):
+        with pytest.raises(PomError, match=r"feature_library\.json is no feature library"):
+            act(project)
+    assert project.feature_library.read_text() == "[]"
+
+
+def add_preset(project: Project, title: str) -> None:
+    change_library(project, lambda library: library.with_preset(library.new_preset(title, 32)))
+
+
+ADDING = """
+import sys
+from pathlib import Path
+from pom.project.paths import Project
+from pom.workflow.feature_library import change_library
+project = Project.open(Path(sys.argv[1]))
+for k in range(5):
+    title = f"{sys.argv[2]} {k}"
+    change_library(project, lambda library: library.with_preset(library.new_preset(title, 32)))
+"""
+
+
+def test_pages_and_servers_that_change_the_library_at_once_lose_nothing(tmp_path: Path) -> None:
+    project = open_with(tmp_path, "{}")
+    line = [sys.executable, "-c", ADDING, str(tmp_path)]
+    servers = [subprocess.Popen([*line, f"Server {k}"]) for k in range(2)]
+    titles = [f"Page {k}" for k in range(10)]
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(lambda title: add_preset(project, title), titles))
+    assert [server.wait(60) for server in servers] == [0, 0]
+    titles += [f"Server {server} {k}" for server in range(2) for k in range(5)]
+    assert sorted(load_library(project).titles) == sorted(titles)
+    assert list(project.changing_claims.iterdir()) == []
+
+
+def test_a_change_that_fails_lets_the_next_one_pass(tmp_path: Path) -> None:
+    project = open_with(tmp_path, "{}")
+    add_preset(project, "ER")
+    before = project.feature_library.read_bytes()
+
+    def refuse(library: FeatureLibrary) -> FeatureLibrary:
+        raise PomError("No.")
+
+    with pytest.raises(PomError, match="No"):
+        change_library(project, refuse)
+    assert project.feature_library.read_bytes() == before
+    add_preset(project, "Golgi")
+    assert load_library(project).titles == ("ER", "Golgi")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from pom.jobs.claims import Claims
+assert Claims(Path(sys.argv[1])).take("library")
+os._exit(3)
+"""
+
+
+def test_nobody_waits_for_a_server_that_was_killed(tmp_path: Path) -> None:
+    project = open_with(tmp_path, "{}")
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(project.changing_claims)], check=False)
+    assert killed.returncode == 3 and list(project.changing_claims.iterdir())
+    add_preset(project, "ER")
+    assert load_library(project).titles == ("ER",)
+
+
+def test_who_waits_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = open_with(tmp_path, '{"ontologies": []}')
+    monkeypatch.setattr(feature_library, "SECONDS_TO_WAIT", 0.1)
+    claims = Claims(project.changing_claims)
+    for name, act in (("library", add_preset), ("configuration", add_ontology)):
+        claim = claims.take(name)
+        assert claim is not None
+        with pytest.raises(PomError, match=f"Somebody else is changing the {name} just now: try again"):
+            act(project, "ER")
+        claim.release()
+    claims.close()
+    assert not project.feature_library.exists()
+    assert text_of(project) == '{"ontologies": []}'
+    add_preset(project, "ER")
+    assert load_library(project).titles == ("ER",)
 
 
 @pytest.mark.parametrize(

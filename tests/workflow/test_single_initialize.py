@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pom.errors import PomError
+from pom.errors import DiskError, PomError
 from pom.io.scns import Annotation, Feature, read_scns, write_scns
 from pom.project.paths import Project
 from pom.sampling.patches import OntologyCount, PatchSet
@@ -174,6 +174,21 @@ def test_an_ontology_without_boxes_keeps_no_stale_patches(make_project: MakeProj
     assert not project.single_dataset("Square").exists()
 
 
+def test_a_failure_keeps_the_patches_from_before(make_project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full loses neither what was written anew nor what stood there before."""
+    project = make_project(tomograms=("TS_1",))
+    single_initialize(project)
+    before = {name: project.single_dataset(name).read_bytes() for name in project.ontologies}
+
+    def fail(patches: PatchSet, path: Path) -> None:
+        raise DiskError(f"The disk is full, so {path} was not written.")
+
+    monkeypatch.setattr(PatchSet, "save", fail)
+    with pytest.raises(DiskError):
+        single_initialize(project)
+    assert {name: project.single_dataset(name).read_bytes() for name in project.ontologies} == before
+
+
 def test_an_empty_channel_and_an_empty_output(make_project: MakeProject) -> None:
     project = make_project(macromolecules=("Density", "_", "Membrane"), ontologies=("_", "Square"))
     summary = single_initialize(project)
@@ -239,4 +254,6 @@ def test_the_datasets_alone_are_written(make_project: MakeProject, tmp_path: Pat
     single_initialize(project)
     folder = tmp_path / "training_datasets"
     added = set(tmp_path.rglob("*")) - before
-    assert added == {folder, folder / "single", *(project.single_dataset(o) for o in ("Disc", "Square"))}
+    claims = {project.training_claims, project.training_claims.parent}
+    assert added - claims == {folder, folder / "single", *(project.single_dataset(o) for o in ("Disc", "Square"))}
+    assert list(project.training_claims.iterdir()) == []

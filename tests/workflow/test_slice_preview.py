@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pom.errors import PomError
 from pom.io.channels import Scale, measure_scale
-from pom.io.checkpoints import save_network
+from pom.io.checkpoints import load_network, save_network
 from pom.networks.devices import Devices
 from pom.project.paths import Project
 from pom.volumes.binning import bin_mean
@@ -175,3 +175,46 @@ def test_the_last_ones_are_kept() -> None:
     for key in "abacab":
         assert recent.get(key, lambda key=key: make(key)) == key.upper()  # type: ignore[misc]
     assert made == ["a", "b", "c", "b"]
+
+
+def test_what_is_prepared_is_not_made_again(
+    project: Project, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def spy(folder: Path, made_by: str) -> Any:
+        loaded.append(folder.name)
+        return load_network(folder, made_by)
+
+    monkeypatch.setattr(slice_preview, "load_network", spy)
+    preview = SlicePreview(project, CPU)
+    preview.prepare("TS_1", "Disc")
+    assert (loaded, measured) == (["Disc"], ["TS_1.mrc", "TS_1__Membrane.mrc"])
+    preview.predict("TS_1", "Disc", 3)
+    assert (len(loaded), len(measured)) == (1, 2)
+    on_gpu = SlicePreview(project, Devices((0,)))
+    on_gpu.prepare("TS_1", "Disc")  # whose memory others may need
+    assert len(loaded) == 1
+
+
+def test_nobody_waits_for_another_value() -> None:
+    """One tomogram is answered for while another one is measured."""
+    recent: Recent[str, str] = Recent(2)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        begun.set()
+        assert go_on.wait(10)
+        return "A"
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(recent.get, "a", slow)
+        assert begun.wait(10)
+        second = pool.submit(recent.get, "a", lambda: "another A")
+        assert recent.get("b", lambda: "B") == "B"
+        assert not first.done() and not second.done()
+        go_on.set()
+        assert first.result(10) == second.result(10) == "A"
+    with pytest.raises(ZeroDivisionError):
+        recent.get("c", lambda: str(1 // 0))
+    assert recent.get("c", lambda: "C") == "C"

@@ -11,10 +11,14 @@ from fastapi import Query
 from nicegui import app, ui
 from starlette.responses import RedirectResponse, Response
 
+from pom.app.annotate.buttons import attribute
+from pom.app.uploads import UploadLimit
+from pom.io.feature_library import LARGEST_FILE
 from pom.project.paths import Project
 
 if TYPE_CHECKING:
     from pom.app.annotate.session import Sessions
+    from pom.app.annotate.shared import Shared
 
 ACCENT, PANEL, PAGE = "#86b4dc", "#1f1f1f", "#161616"
 SECONDS_TO_RETURN = 120.0
@@ -29,7 +33,7 @@ class Place:
     path: str
 
 
-PLACES = (Place("Annotate", "/annotate"),)
+PLACES = (Place("Annotate", "/annotate"), Place("Browse", "/browse"))
 
 
 @contextmanager
@@ -43,7 +47,7 @@ def frame(project: Project, place: Place) -> Iterator[ui.element]:
     name = project.folder.absolute().name
     with ui.element("header").classes("pom-header"):
         ui.link("Pom", "/").classes("pom-mark")
-        ui.label(name).classes("pom-project").props(f'title="{_attribute(str(project.folder.absolute()))}"')
+        ui.label(name).classes("pom-project").props(f'title="{attribute(str(project.folder.absolute()))}"')
         with ui.element("nav").classes("pom-places").props('aria-label="Places"'):
             for other in PLACES:
                 link = ui.link(other.title, other.path).classes("pom-place")
@@ -52,31 +56,28 @@ def frame(project: Project, place: Place) -> Iterator[ui.element]:
         yield ui.element("div").classes("pom-header-space")
 
 
-def add_pages(project: Project, sessions: "Sessions") -> None:
-    """Registers the app's pages: ``/annotate`` and ``/annotate/NAME?z=36``; ``/`` leads to the first place."""
+def add_pages(project: Project, sessions: "Sessions", shared: "Shared", first: str) -> None:
+    """Registers the app's pages: ``/annotate`` and ``/annotate/NAME?z=36``; ``/`` leads to the path ``first``."""
     from pom.app.annotate.page import annotate_page
 
     async def annotate(tomogram: str = "", z: Annotated[int | None, Query()] = None) -> None:
-        await annotate_page(sessions, tomogram, z)
+        await annotate_page(sessions, shared, tomogram, z)
 
     async def start(z: Annotated[int | None, Query()] = None) -> None:
-        await annotate_page(sessions, "", z)
+        await annotate_page(sessions, shared, "", z)
 
     title = f"{project.folder.absolute().name} – Pom"
     for path, build in (("/annotate/{tomogram}", annotate), ("/annotate", start)):
         ui.page(path, title=title, dark=True, reconnect_timeout=SECONDS_TO_RETURN, language="en-US")(build)
 
+    app.add_middleware(UploadLimit, most=LARGEST_FILE)
     app.on_shutdown(sessions.close)
 
     @app.get("/", include_in_schema=False)
     def root() -> Response:
-        return RedirectResponse("/annotate")
+        return RedirectResponse(first)
 
 
 def address_of(tomogram: str, z: int | None = None) -> str:
     """The address of a tomogram and slice, below the server's."""
     return f"/annotate/{quote(tomogram, safe='')}" + ("" if z is None else f"?z={z}")
-
-
-def _attribute(text: str) -> str:
-    return text.replace('"', "'")

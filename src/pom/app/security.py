@@ -40,7 +40,7 @@ class Guard:
 
     Args:
         app: what is guarded.
-        token: which every request must bear; None: the server listens on loopback only, and needs none.
+        token: which every request must bear; None: the server listens on loopback only, and wants none.
         cookie: the name of the cookie; servers on several ports of a host share their cookies, so it should have
             the port in it.
     """

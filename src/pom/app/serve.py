@@ -20,18 +20,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TITLE = "Pom"
+ANNOTATE, BROWSE = "/annotate", "/browse"
 SECONDS_TO_END = 3
 """For which the end waits for answers that are still on their way."""
 TOKEN_BYTES = 32
 
 
-def serve(project: Project, host: str, port: int, *, tell: Callable[[str], None] = log.info) -> None:
+def serve(
+    project: Project,
+    host: str,
+    port: int,
+    *,
+    always_token: bool = False,
+    first: str = ANNOTATE,
+    tell: Callable[[str], None] = log.info,
+) -> None:
     """Serves the pages of a project until Ctrl-C or SIGTERM.
 
     Args:
         project: the project.
         host: an address or name of this machine; on any but a loopback address a token is demanded.
         port: where it listens; 0: any that is free.
+        always_token: whether a token is demanded on a loopback address, too.
+        first: the path of the page that one comes to.
         tell: is told, a line each, the address to open once it answers, and how to reach it from elsewhere.
 
     Raises:
@@ -44,12 +55,13 @@ def serve(project: Project, host: str, port: int, *, tell: Callable[[str], None]
         address, port = listener.getsockname()[:2]
         from pom.app.security import is_loopback
 
-        token = None if is_loopback(address) else secrets.token_urlsafe(TOKEN_BYTES)
-        app = make_app(project, token, port)
-        _run(app, listener, lambda: _announce(tell, address, port, token))
+        loopback = is_loopback(address)
+        token = None if loopback and not always_token else secrets.token_urlsafe(TOKEN_BYTES)
+        app = make_app(project, token, port, first)
+        _run(app, listener, lambda: _announce(tell, address, port, token, loopback=loopback))
 
 
-def make_app(project: Project, token: str | None, port: int) -> "ASGIApp":
+def make_app(project: Project, token: str | None, port: int, first: str) -> "ASGIApp":
     """The whole server as an ASGI app, guard and all; once in a process, since NiceGUI keeps its app for itself."""
     from fastapi import FastAPI
     from nicegui import ui
@@ -57,23 +69,32 @@ def make_app(project: Project, token: str | None, port: int) -> "ASGIApp":
 
     from pom.app.annotate.routes import session_routes
     from pom.app.annotate.session import Sessions
+    from pom.app.annotate.shared import Shared
     from pom.app.answers import NotFoundError, answer_errors
+    from pom.app.browse.browsing import Browsing
+    from pom.app.browse.routes import browse_routes
     from pom.app.frame import add_pages
     from pom.app.security import Guard, Nonces
+    from pom.app.slices.pictures import Pictures
     from pom.app.slices.routes import slice_routes
 
     # Its own addresses of documentation load scripts from elsewhere.
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
     sessions = Sessions(project)
-    app.include_router(slice_routes(project, lambda: sessions.project))
+    pictures = Pictures(lambda: sessions.project)
+    app.include_router(slice_routes(pictures))
     app.include_router(session_routes(sessions))
+    browsing = Browsing(lambda: sessions.project)
+    if first == BROWSE:
+        browsing.read()  # with pandas that takes a second, which the first page need not
+    app.include_router(browse_routes(browsing))
 
     @app.api_route("/api/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     def nothing(rest: str) -> None:
         raise NotFoundError("There is nothing at this address.")
 
     answer_errors(app)
-    add_pages(project, sessions)
+    add_pages(project, sessions, Shared(pictures), first)
     # Without a storage secret NiceGUI keeps nothing of its own on disk.
     ui.run_with(app, title=TITLE, dark=True, show_welcome_message=False, gzip_middleware_factory=None)
     # It says with a warning what was not found; the browser says so too.
@@ -108,15 +129,17 @@ def _why_not(host: str, port: int, error: Exception) -> str:
     return f"Nothing can listen at port {port} of {host} ({reason}): give others with --port and --host."
 
 
-def _announce(tell: Callable[[str], None], address: str, port: int, token: str | None) -> None:
+def _announce(tell: Callable[[str], None], address: str, port: int, token: str | None, *, loopback: bool) -> None:
     here = socket.gethostname()
     wildcard = address in ("0.0.0.0", "::")
     shown = f"[{address}]" if ":" in address else address
     tell(f"http://{here if wildcard else shown}:{port}/{f'?token={token}' if token else ''}")
     target = "localhost" if wildcard else shown
-    then = "that address" if token is None else f"it with localhost in place of {here if wildcard else shown}"
+    then = "that address" if loopback else f"it with localhost in place of {here if wildcard else shown}"
     tell(f"From another machine: ssh -L {port}:{target}:{port} {_user()}@{here}, and open {then} there.")
-    if token is not None:
+    if token is not None and loopback:
+        log.warning("Whoever has this address can change the annotations: give it to nobody else.")
+    elif token is not None:
         log.warning(
             "Whoever has this address can change the annotations, and what it sends is not encrypted; without --host it"
             " is reached through ssh only."

@@ -22,9 +22,18 @@ Host = Annotated[
         " is part of the address which it prints.",
     ),
 ]
+Token = Annotated[
+    bool,
+    typer.Option(
+        "-token",
+        "--token",
+        help="Want the token on a loopback address too: for a machine on which others have accounts, who could open"
+        " the page as well as you.",
+    ),
+]
 
 
-def annotate(port: Port = 8000, host: Host = "127.0.0.1") -> None:
+def annotate(port: Port = 8000, host: Host = "127.0.0.1", token: Token = False) -> None:
     """Annotate in the browser.
 
     Serves a web page from the machine where the tomograms are, and prints its address. Draw on your own machine,
@@ -34,4 +43,4 @@ def annotate(port: Port = 8000, host: Host = "127.0.0.1") -> None:
     project = open_project()
     from pom.app.serve import serve
 
-    serve(project, host, port, tell=typer.echo)
+    serve(project, host, port, always_token=token, tell=typer.echo)

@@ -54,7 +54,8 @@ def import_annotations(names: Names = None) -> None:
     """Take the annotations of Ais (NAME.scns) over, so that 'pom annotate' goes on from them.
 
     'pom annotate' does so by itself when it opens a tomogram whose NAME.scns is newer than its own annotation. The
-    files of Ais stay as they are. If one cannot be imported, the others are; it is listed, and the exit status is 1.
+    files of Ais stay as they are. If one cannot be imported, for instance because somebody just edits that tomogram
+    in the browser, the others are; it is listed, and the exit status is 1.
     """
     project = open_project()
     from pom.workflow.annotations import import_scns

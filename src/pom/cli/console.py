@@ -28,6 +28,14 @@ BARE_SWITCHES = frozenset(
         "--outdated",
         "-overwrite",
         "--overwrite",
+        "-probabilities",
+        "--probabilities",
+        "-skip",
+        "--skip",
+        "-skip-macromolecules",
+        "--skip-macromolecules",
+        "-spin",
+        "--spin",
     }
 )
 """Options that take 0 or 1 and may stand without it, which means 1."""
@@ -36,7 +44,7 @@ BARE_SWITCHES = frozenset(
 LINE = "pom.line"
 """Where a command's context keeps the options that it was given, as they were typed."""
 
-AFTER_THE_STEPS = ("evaluate", "status", "retry", "demo")
+AFTER_THE_STEPS = ("evaluate", "summarize", "projections", "render", "status", "retry", "demo")
 
 
 class StepCommand(TyperCommand):

@@ -75,9 +75,10 @@ def process(
     """Segment all tomograms with the joint network.
 
     Needs 'pom shared train'. Writes NAME__Ontology.mrc for every ontology, and NAME__Unknown.mrc, to the output
-    folder; the voxel size is the tomogram's times the binning. It may be started on any number of machines that
-    share the project folder: they share the tomograms out among themselves. A tomogram that fails is tried three
-    times and does not stop the others: it is listed at the end, and the exit status is 1.
+    folder, or one NAME.ome.zarr with all of them, by 'output_format' of the configuration; the voxel size is the
+    tomogram's times the binning. It may be started on any number of machines that share the project folder: they share
+    the tomograms out among themselves. A tomogram that fails is tried three times and does not stop the others: it is
+    listed at the end, and the exit status is 1.
     """
     project = open_project()
     from pom.workflow.shared_process import shared_process

@@ -129,6 +129,23 @@ def read_document(folder: Path) -> tuple[Document, bytes]:
     return _parse(path, content), content
 
 
+def read_feature(path: Path, shape: tuple[int, int, int]) -> StoredFeature:
+    """A feature whose entry is a file of its own, as that of a removed one; its name is the feature's id.
+
+    Raises:
+        PomError: the file cannot be read, is damaged, or is of a tomogram of more slices than ``shape``, (z, y, x).
+    """
+    try:
+        feature = _FeatureModel.model_validate_json(path.read_bytes()).feature()
+    except OSError as error:
+        raise PomError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValidationError as error:
+        raise PomError(f"{path} is damaged ({_first_fault(error)}): restore it from a copy.") from error
+    if feature.id != path.stem or any(z >= shape[0] for z in feature.drawn):
+        raise PomError(f"{path} is of another feature or tomogram: restore it from a copy.")
+    return feature
+
+
 def _parse(path: Path, content: bytes) -> Document:
     damaged = "restore it from a copy, or move its folder away"
     try:

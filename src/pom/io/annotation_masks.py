@@ -1,6 +1,5 @@
 """The masks of a native annotation: per feature a Zarr array with a chunk for each slice that was ever drawn in."""
 
-import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,14 +10,15 @@ from numpy.typing import NDArray
 
 from pom.errors import PomError
 from pom.io.annotation_document import DOCUMENT, StoredFeature
-from pom.io.atomic import write_bytes, write_error
+from pom.io.atomic import write_error
+from pom.io.zarr_files import reason_of, whole_file_store
 
 if TYPE_CHECKING:
     import zarr
 
 MASKS = "masks"
 REMOVED = "removed"
-"""Holds the masks and entries of removed features, for a person who wants one back; nothing reads it."""
+"""Holds the masks and entries of removed features, which can be put back."""
 
 _CHUNK = re.compile(r"^c\.(0|[1-9][0-9]{0,9})\.0\.0$")
 _ID = re.compile(r"^f([1-9][0-9]{0,8})(\.json)?$")
@@ -60,10 +60,9 @@ class Masks:
         except PomError:
             raise
         except Exception as error:  # a damaged chunk fails in many ways
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise PomError(
-                f"{path}, the mask of {feature.title!r} in slice {z}, is damaged ({reason}): restore it from a copy,"
-                f" or remove it, take {z} out of the feature's 'drawn' in {DOCUMENT}, and draw the slice again."
+                f"{path}, the mask of {feature.title!r} in slice {z}, is damaged ({reason_of(error)}): restore it from"
+                f" a copy, or remove it, take {z} out of the feature's 'drawn' in {DOCUMENT}, and draw the slice again."
             ) from error
 
     def write(self, feature_id: str, z: int, mask: NDArray[np.uint8]) -> None:
@@ -78,12 +77,16 @@ class Masks:
     def remove(self, feature_id: str) -> None:
         """Moves the masks of a feature to those of removed ones."""
         self._arrays.pop(feature_id, None)
-        source, target = self.array_folder(feature_id), self.folder / REMOVED / feature_id
-        try:
-            if source.exists():
-                source.rename(target)
-        except OSError as error:
-            raise write_error(target, error) from error
+        _move(self.array_folder(feature_id), self.folder / REMOVED / feature_id)
+
+    def put_back(self, feature_id: str) -> None:
+        """Moves the masks of a removed feature to those of the others."""
+        _move(self.folder / REMOVED / feature_id, self.array_folder(feature_id))
+
+    def removed(self) -> list[Path]:
+        """The files of the entries of removed features, in the order of the features' making."""
+        entries = [name for name in _names(self.folder / REMOVED) if name.endswith(".json") and _ID.match(name)]
+        return [self.folder / REMOVED / name for name in sorted(entries, key=lambda name: (len(name), name))]
 
     def _array(self, feature_id: str, *, writing: bool) -> "zarr.Array[Any]":
         """The array of a feature; made where it is not there and ``writing``."""
@@ -99,7 +102,7 @@ class Masks:
         chunks = (1, *self.shape[1:])
         if writing and not (folder / "zarr.json").exists():
             return zarr.create_array(
-                _whole_file_store(folder),
+                whole_file_store(folder),
                 shape=self.shape,
                 chunks=chunks,
                 dtype="uint8",
@@ -111,11 +114,12 @@ class Masks:
                 attributes={"axes": ["z", "y", "x"]},
             )
         try:
-            array = zarr.open_array(_whole_file_store(folder), mode="r+", zarr_format=3)
+            array = zarr.open_array(whole_file_store(folder), mode="r+", zarr_format=3)
             found = (array.shape, array.chunks, str(array.dtype), array.metadata.encode_chunk_key((1, 0, 0)))
         except Exception as error:  # damaged metadata fail in many ways
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise PomError(f"{folder} is no Zarr array of masks ({reason}): restore it from a copy.") from error
+            raise PomError(
+                f"{folder} is no Zarr array of masks ({reason_of(error)}): restore it from a copy."
+            ) from error
         if found != (self.shape, chunks, "uint8", "c.1.0.0"):
             raise PomError(
                 f"{folder} holds {array.dtype} {array.shape} in chunks of {array.chunks}, not uint8 {self.shape} in"
@@ -149,6 +153,16 @@ class DrawnSlices(Mapping[int, NDArray[np.uint8]]):
         return len(self._feature.drawn)
 
 
+def _move(source: Path, target: Path) -> None:
+    """Does nothing where there is no source: nothing was ever drawn, or a process was killed after it had moved it."""
+    try:
+        if source.exists():
+            target.parent.mkdir(exist_ok=True)
+            source.rename(target)
+    except OSError as error:
+        raise write_error(target, error) from error
+
+
 def _names(folder: Path) -> list[str]:
     try:
         return [entry.name for entry in folder.iterdir()]
@@ -156,19 +170,3 @@ def _names(folder: Path) -> list[str]:
         return []
     except OSError as error:
         raise PomError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
-
-
-def _whole_file_store(folder: Path) -> Any:
-    """Zarr's store of a folder, but for one thing: each file is flushed to disk before it appears."""
-    from zarr.core.buffer import Buffer
-    from zarr.storage import LocalStore
-
-    class WholeFileStore(LocalStore):
-        async def set(self, key: str, value: Buffer) -> None:
-            await asyncio.to_thread(self.set_sync, key, value)
-
-        def set_sync(self, key: str, value: Buffer) -> None:
-            self._check_writable()
-            write_bytes(self.root / key, value.to_bytes())
-
-    return WholeFileStore(folder)

@@ -4,27 +4,24 @@ A change writes one chunk, then the JSON, each whole or not at all. Killed betwe
 chunk and is found again by its name. docs/annotation.md describes the form for other programs.
 """
 
+import contextlib
 import logging
 import os
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pom.errors import PomError
-from pom.io.annotation_document import DOCUMENT, Document, StoredFeature, now, read_document
+from pom.io.annotation_document import DOCUMENT, Document, StoredFeature, now, read_document, read_feature
 from pom.io.annotation_masks import REMOVED, DrawnSlices, Masks
 from pom.io.atomic import atomic_folder, write_bytes, write_json
 from pom.io.palette import default_colour
 from pom.io.scns import Annotation, Feature
 from pom.words import counted
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["AnnotationStore", "StoredFeature", "write_annotation"]
 
@@ -206,7 +203,7 @@ class AnnotationStore:
             )
 
     def remove_feature(self, feature_id: str) -> None:
-        """Removes a feature; its entry and masks are kept in the folder ``removed``.
+        """Removes a feature; its entry and masks are kept in the folder ``removed``, until it is put back.
 
         Raises:
             PomError: there is no such feature, somebody else changed the annotation, or it cannot be written.
@@ -216,7 +213,41 @@ class AnnotationStore:
             self._check_latest()
             write_json(self.path / REMOVED / f"{feature_id}.json", feature.as_json())
             self._save([kept for kept in self.features if kept.id != feature_id])
-            self._masks.remove(feature_id)
+            try:
+                self._masks.remove(feature_id)
+            except PomError as error:  # it is removed all the same, and what puts it back finds them here, too
+                log.warning("The masks of %r stay where they were: %s", feature.title, error)
+
+    def removed_features(self) -> tuple[StoredFeature, ...]:
+        """The features that were removed and can be put back, in the order of their making."""
+        there = {feature.id for feature in self.features}
+        found = []
+        for path in self._masks.removed():
+            try:
+                found.append(read_feature(path, self.shape))
+            except PomError as error:
+                log.warning("%s cannot be put back: %s", path.name, error)
+        return tuple(feature for feature in found if feature.id not in there)
+
+    def restore_feature(self, feature_id: str) -> StoredFeature:
+        """Puts a removed feature back as it was: its id, its place, its boxes wherever they are, its masks.
+
+        Raises:
+            PomError: no such feature was removed, somebody else changed the annotation, or it cannot be written; then
+                the feature can still be put back.
+        """
+        with self._lock:
+            feature = next((each for each in self.removed_features() if each.id == feature_id), None)
+            if feature is None:
+                raise PomError(f"{self.path} has no feature {feature_id!r} to put back: it may be back already.")
+            self._check_latest()
+            # The masks first: killed after that, the feature is not back, but finds them where they are to be.
+            self._masks.put_back(feature_id)
+            made_before = sum(_number(other) < _number(feature) for other in self.features)
+            self._save([*self.features[:made_before], feature, *self.features[made_before:]])
+            with contextlib.suppress(OSError):  # what stays behind does no harm: the feature is there
+                (self.path / REMOVED / f"{feature_id}.json").unlink()
+            return feature
 
     def annotation(self) -> Annotation:
         """All of it as the rest of Pom takes it; each mask is read when it is asked for."""
@@ -259,6 +290,10 @@ class AnnotationStore:
             # Taken from an .scns of a machine whose clock is ahead: what is written after it must be the newer one.
             os.utime(path, ns=(before + 1, before + 1))
         self._document, self._content = document, content
+
+
+def _number(feature: StoredFeature) -> int:
+    return int(feature.id.removeprefix("f"))
 
 
 def write_annotation(folder: Path, annotation: Annotation, *, revision: int = 0) -> None:

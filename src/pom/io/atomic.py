@@ -12,7 +12,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import time
 import zlib
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pom.errors import DiskError, PomError
+from pom.io.processes import is_running, place
 
 SECONDS_UNTIL_STALE = 24 * 3600.0
 _LEFTOVER = re.compile(r"^\..*\.pom-(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}(\.[^.]*)?$", re.DOTALL)
@@ -90,6 +90,34 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             raise type(error)(str(error).replace(str(temporary), str(path))) from error
         raise
     _flush_folder(path.parent)
+
+
+def discard_folder(path: Path) -> None:
+    """Removes a folder, if it is there, so that it is gone at once and never half there.
+
+    Raises:
+        PomError: it cannot be removed.
+    """
+    hidden = _temporary(path)
+    try:
+        path.rename(hidden)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise write_error(path, error) from error
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def remove_file(path: Path) -> None:
+    """Removes a file, if it is there.
+
+    Raises:
+        PomError: it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def write_bytes(path: Path, content: bytes, *, lasting: bool = True) -> None:
@@ -164,12 +192,8 @@ def _temporary(path: Path) -> Path:
 
 
 def _place() -> str:
-    """Where a process number means something: this machine and, on Linux, this container."""
-    try:
-        namespace = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        namespace = ""
-    return f"{zlib.crc32((socket.gethostname() + namespace).encode()):08x}"
+    """Where a process number means something, in eight letters."""
+    return f"{zlib.crc32(place().encode()):08x}"
 
 
 def _sweep(folder: Path) -> None:
@@ -193,17 +217,7 @@ def _remove(entry: os.DirEntry[str]) -> None:
         Path(entry.path).unlink()
 
 
-def _is_stale(entry: os.DirEntry[str], place: str, pid: int) -> bool:
-    if place == _place():
-        return not _is_running(pid)
+def _is_stale(entry: os.DirEntry[str], made_at: str, pid: int) -> bool:
+    if made_at == _place():
+        return not is_running(pid)
     return time.time() - entry.stat().st_mtime > SECONDS_UNTIL_STALE
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # it runs, under another user
-        return True
-    return True

@@ -114,13 +114,26 @@ class FeatureLibrary:
         """The preset of this title, upper and lower case being different."""
         return next((preset for preset in self.presets if preset.title == title), None)
 
-    def with_preset(self, preset: Preset, instead_of: str | None = None) -> "FeatureLibrary":
-        """A library with this preset: in the place of ``instead_of``, or else of its own title, or else at the end."""
-        place = preset.title if instead_of is None or self.get(instead_of) is None else instead_of
-        if self.get(place) is None:
+    def with_preset(self, preset: Preset) -> "FeatureLibrary":
+        """A library with this preset: in the place of the one of its title, or else at the end."""
+        return self._with(preset, preset.title)
+
+    def with_edited(self, preset: Preset, instead_of: str | None) -> "FeatureLibrary":
+        """A library with this preset in the place of the title ``instead_of``; at the end for None, or if that is gone.
+
+        Raises:
+            PomError: another preset bears its title.
+        """
+        if preset.title != instead_of and self.get(preset.title) is not None:
+            raise PomError(
+                f"The library has a preset {preset.title!r} already: choose another title, or edit or delete that one."
+            )
+        return self._with(preset, instead_of)
+
+    def _with(self, preset: Preset, place: str | None) -> "FeatureLibrary":
+        if place not in self.titles:
             return replace(self, presets=(*self.presets, preset))
-        others = [old for old in self.presets if old.title == place or old.title != preset.title]
-        return replace(self, presets=tuple(preset if old.title == place else old for old in others))
+        return replace(self, presets=tuple(preset if old.title == place else old for old in self.presets))
 
     def without(self, title: str) -> "FeatureLibrary":
         """A library without the preset of this title."""
@@ -196,19 +209,18 @@ def write_library(path: Path, library: FeatureLibrary) -> None:
     write_text(path, json.dumps(held, indent=2) + "\n")
 
 
-def read_ais_library(path: Path) -> FeatureLibrary:
-    """Reads Ais' ``feature_library.txt``; of several libraries in it the active one.
+def parse_ais_library(data: bytes, name: str) -> FeatureLibrary:
+    """Reads the content of Ais' ``feature_library.txt``; of several libraries in it the active one.
 
     Of features that bear one title the last counts, as in Ais.
 
+    Args:
+        data: the file's content.
+        name: what errors call it.
+
     Raises:
-        PomError: the file cannot be read, is damaged, or no such library.
+        PomError: it is damaged, too large, or no such library.
     """
-    return parse_ais_library(_bytes(path), str(path))
-
-
-def parse_ais_library(data: bytes, name: str) -> FeatureLibrary:
-    """Like ``read_ais_library``, of a file's content; ``name`` is what errors call it."""
     if len(data) > LARGEST_FILE:
         raise PomError(_too_large(name))
     value = _json(data, name)
@@ -221,23 +233,8 @@ def parse_ais_library(data: bytes, name: str) -> FeatureLibrary:
 
 def ais_library_text(library: FeatureLibrary) -> str:
     """The content of a ``feature_library.txt`` that every version of Ais reads."""
-    return json.dumps(_ais_entries(library), indent=2) + "\n"
-
-
-def write_ais_library(path: Path, library: FeatureLibrary) -> None:
-    """Writes Ais' ``feature_library.txt``.
-
-    Where the file holds several libraries, the active one is replaced and the others stay.
-
-    Raises:
-        PomError: it cannot be written, or what is there is damaged.
-    """
-    held = _json(_bytes(path), str(path)) if path.exists() else None
-    if isinstance(held, dict) and isinstance(held.get("libraries"), dict):
-        held["libraries"][_active(held) or "Default library"] = _ais_entries(library)
-        write_text(path, json.dumps(held, indent=2) + "\n")
-    else:
-        write_text(path, ais_library_text(library))
+    # Ais has a switch for presets that are not to be used, and reads no feature without it.
+    return json.dumps([{"use": True, **entry_of(preset)} for preset in library.presets], indent=2) + "\n"
 
 
 def _active(held: Mapping[str, Any]) -> str | None:
@@ -245,11 +242,6 @@ def _active(held: Mapping[str, Any]) -> str | None:
     names: Sequence[str] = list(held["libraries"])
     active = held.get("active")
     return active if isinstance(active, str) and active in names else next(iter(names), None)
-
-
-def _ais_entries(library: FeatureLibrary) -> list[dict[str, Any]]:
-    # Ais has a switch for presets that are not to be used, and reads no feature without it.
-    return [{"use": True, **entry_of(preset)} for preset in library.presets]
 
 
 def _library(entries: Iterable[object], name: str) -> FeatureLibrary:

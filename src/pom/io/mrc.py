@@ -35,14 +35,15 @@ DTYPES: Mapping[int, type[np.generic]] = MappingProxyType(
 LARGEST_SIDE = 1 << 24
 APIX_TOLERANCE = 0.1
 IMOD_STAMP = 1146047817
+ANGSTROM_PER_NM = 10.0
 PLACEHOLDER_SHAPE = (10, 10, 10)
 
 _warned: set[Path] = set()
 
 
 @dataclass(frozen=True)
-class MrcHeader:
-    """What the header of an MRC file says, put right where programs are known to differ."""
+class VolumeHeader:
+    """What is known of a volume before any voxel is read."""
 
     path: Path
     shape: tuple[int, int, int]
@@ -50,9 +51,15 @@ class MrcHeader:
     dtype: np.dtype[Any]
     """As the voxels lie in the file, byte order included."""
     voxel_size: tuple[float, float, float]
-    """(z, y, x) in Angstrom; 0.0 where the header has none."""
+    """(z, y, x) in Angstrom; 0.0 where the file has none."""
     origin: tuple[float, float, float]
-    """(x, y, z) as in the header, in Angstrom."""
+    """(x, y, z) in Angstrom, as in the header of an MRC file."""
+
+
+@dataclass(frozen=True)
+class MrcHeader(VolumeHeader):
+    """What the header of an MRC file says, put right where programs are known to differ."""
+
     data_offset: int
     """Bytes before the first voxel."""
 
@@ -238,6 +245,11 @@ def resolve_voxel_size(header: MrcHeader, apix: float) -> tuple[float, float, fl
         _warned.add(header.path)
         log.warning("%s %s.", header.path, " and ".join(complaints))
     return z, y, x
+
+
+def pixel_size_nm(header: MrcHeader, apix: float) -> float:
+    """The size of a pixel in the plane in nm, along x, from what ``resolve_voxel_size`` gives."""
+    return resolve_voxel_size(header, apix)[2] / ANGSTROM_PER_NM
 
 
 def is_placeholder(path: Path) -> bool:

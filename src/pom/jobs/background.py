@@ -25,6 +25,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pom.errors import PomError
 from pom.io.atomic import write_error, write_json
+from pom.io.processes import identity_of, is_running, place
+from pom.io.stamps import FileStamp, file_stamp
 from pom.jobs.claims import Claims
 from pom.project.listing import list_files
 
@@ -60,10 +62,12 @@ class Job(BaseModel):
     command: tuple[str, ...]
     """What stands after ``pom``: ``single``, ``train``, ``-o``, ``Vesicle``."""
     host: str
+    place: str = ""
+    """Where its process number means something (see ``pom.io.processes.place``)."""
     pid: int
     """Of the runner; its process group bears the same number."""
     process: str
-    """What tells that process from a later one of the same number."""
+    """What tells that process from a later one of the same number; empty where that could not be told."""
     started: float
     finished: float | None = None
     exit_status: int | None = None
@@ -100,6 +104,9 @@ class BackgroundJobs:
         self._working_folder = working_folder.absolute()
         self._program = tuple(program)
         self._claims = Claims(_claims_folder(self._folder))
+        self._jobs: dict[str, tuple[FileStamp, Job | None]] = {}
+        self._said: dict[str, tuple[FileStamp, tuple[str, ...]]] = {}
+        """The last lines of the logs; of these and of the states only those that have changed are read again."""
 
     def start(self, command: Sequence[str]) -> Job:
         """Starts ``pom`` with the arguments ``command`` and returns as soon as it runs.
@@ -111,7 +118,7 @@ class BackgroundJobs:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(self._folder, error) from error
-        if self._claims.is_taken(_claim_name(command)) and not self._free(command):
+        if self._claims.is_taken(_claim_name(command)) and not self._claims.free_dead(_claim_name(command)):
             raise PomError(f"'pom {' '.join(command)}' is running already: wait for its end, or stop it.")
         self._clear_old()
         identifier = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
@@ -135,8 +142,15 @@ class BackgroundJobs:
         return self._begun(identifier, runner, command)
 
     def reports(self, most_lines: int = 12) -> list[JobReport]:
-        """All jobs, the latest first, also those of earlier servers and other hosts."""
-        jobs = [job for job in map(self._read, self._ids()) if job is not None]
+        """All jobs, the latest first, also those of earlier servers and other hosts.
+
+        May be called often: a file that is still the one it was is not read again.
+        """
+        identifiers = self._ids()
+        for kept in (self._jobs, self._said):
+            for gone in kept.keys() - set(identifiers):
+                kept.pop(gone, None)
+        jobs = [job for job in map(self._read, identifiers) if job is not None]
         return [self._report(job, most_lines) for job in sorted(jobs, key=lambda job: job.started, reverse=True)]
 
     def stop(self, identifier: str) -> None:
@@ -150,36 +164,42 @@ class BackgroundJobs:
             raise PomError(f"There is no job {identifier!r}: it may have been removed as one of the oldest.")
         if self._state(job) is not State.RUNNING:
             return
-        if job.host != socket.gethostname():
-            raise PomError(f"'pom {' '.join(job.command)}' runs on {job.host} and can only be stopped there.")
-        with contextlib.suppress(ProcessLookupError):
+        if job.place != place():
+            container = ", in another container," if job.host == socket.gethostname() else ""
+            where = f"{job.host}{container}"
+            raise PomError(f"'pom {' '.join(job.command)}' runs on {where} and can only be stopped there.")
+        try:
             os.killpg(job.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        except PermissionError as error:
+            raise PomError(f"'pom {' '.join(job.command)}' belongs to another user, who alone can stop it.") from error
 
     # How a job stands
 
     def _report(self, job: Job, most_lines: int) -> JobReport:
-        lines = _last_lines(self._folder / f"{job.id}{_LOG}")
+        lines = self._last_lines(job)
         counts = [(int(done), int(total)) for line in lines for done, total in _COUNT.findall(line)]
         done, total = next(((done, total) for done, total in reversed(counts) if done <= total), (0, 0))
-        return JobReport(job, self._state(job), done, total, tuple(lines[-most_lines:]))
+        return JobReport(job, self._state(job), done, total, lines[-most_lines:])
+
+    def _last_lines(self, job: Job) -> tuple[str, ...]:
+        log = self._folder / f"{job.id}{_LOG}"
+        # Looked at before it is read: what is written in between is read the next time.
+        stamp, known = file_stamp(log), self._said.get(job.id)
+        if known is None or known[0] != stamp:
+            known = self._said[job.id] = stamp, tuple(_last_lines(log))
+        return known[1]
 
     def _state(self, job: Job) -> State:
         if job.finished is not None:
             if job.exit_status == 0:
                 return State.DONE
             return State.STOPPED if job.stopped else State.FAILED
-        if job.host == socket.gethostname():
-            return State.RUNNING if process_identity(job.pid) == job.process else State.LOST
-        # The processes of another host cannot be seen from here, but its claim can.
+        if job.place == place():
+            return State.RUNNING if is_running(job.pid, job.process) else State.LOST
+        # The processes of another host, or container, cannot be seen from here, but its claim can.
         return State.RUNNING if self._claims.is_taken(_claim_name(job.command)) else State.LOST
-
-    def _free(self, command: Sequence[str]) -> bool:
-        """Ends the claim of a runner of this host that is known to be dead; returns whether it was one."""
-        holder = self._claims.holders().get(_claim_name(command))
-        if holder is None:
-            return True
-        dead = holder.host == socket.gethostname() and process_identity(holder.pid) is None
-        return dead and _claim_name(command) in self._claims.free(holder.pid)
 
     # Files
 
@@ -205,10 +225,15 @@ class BackgroundJobs:
         )
 
     def _read(self, identifier: str) -> Job | None:
-        try:
-            return Job.model_validate_json((self._folder / f"{identifier}{_STATE}").read_bytes())
-        except (OSError, ValidationError):
-            return None
+        path = self._folder / f"{identifier}{_STATE}"
+        stamp, known = file_stamp(path), self._jobs.get(identifier)
+        if known is None or known[0] != stamp:
+            try:
+                job = Job.model_validate_json(path.read_bytes())
+            except (OSError, ValidationError):
+                job = None
+            known = self._jobs[identifier] = stamp, job
+        return known[1]
 
     def _clear_old(self) -> None:
         for identifier in self._ids()[: -MOST_KEPT + 1]:
@@ -217,28 +242,6 @@ class BackgroundJobs:
                 for ending in (_STATE, _LOG):
                     with contextlib.suppress(OSError):
                         (self._folder / f"{identifier}{ending}").unlink()
-
-
-def process_identity(pid: int) -> str | None:
-    """What tells the process ``pid`` of this host from all others before and after it; None where none runs."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return None if Path("/proc/self/stat").exists() else _identity_by_ps(pid)
-    except OSError:
-        return None
-    # The name of the program, in brackets, may hold spaces and brackets itself.
-    values = stat.rpartition(")")[2].split()
-    return None if values[0] in "ZX" else f"{boot} {values[19]}"  # the 22nd value: the start, in ticks since the boot
-
-
-def _identity_by_ps(pid: int) -> str | None:
-    """The same where there is no /proc (macOS)."""
-    answer = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.split(maxsplit=1)
-    return None if len(answer) < 2 or answer[0].startswith("Z") else answer[1].strip()
 
 
 def _claims_folder(folder: Path) -> Path:
@@ -282,8 +285,9 @@ def run_job(folder: Path, identifier: str, command: Sequence[str], program: Sequ
         id=identifier,
         command=tuple(command),
         host=socket.gethostname(),
+        place=place(),
         pid=os.getpid(),
-        process=process_identity(os.getpid()) or "",
+        process=identity_of(os.getpid()),
         started=time.time(),
     )
     state = folder / f"{identifier}{_STATE}"

@@ -6,7 +6,6 @@ What lies in the folder, and why no worker can remove another's claim by mistake
 import contextlib
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from flufl.lock import SEP
 
 from pom.errors import PomError
 from pom.io.atomic import write_error
+from pom.io.processes import host_of, is_running, place
 from pom.jobs.locks import ExpiringLock, FolderClock, Owner, end_claim, owner_of, read_lock
 
 log = logging.getLogger(__name__)
@@ -37,12 +37,27 @@ class ClaimLost(PomError):  # noqa: N818  (what happened, not a fault)
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that has a claim."""
+    """The process that has a claim, and where its number means something (see ``pom.io.processes.place``)."""
 
-    host: str
+    place: str
     pid: int
     expires: float
     """Seconds since 1970, by the clock of the file server."""
+
+    @property
+    def host(self) -> str:
+        """Where it runs, for people."""
+        return host_of(self.place)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs where its number means something to this process, too."""
+        return self.place == place()
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is known to have died; of one that is not here nothing is known but when its claim expires."""
+        return self.is_here and not is_running(self.pid)
 
 
 class Claims:
@@ -107,18 +122,27 @@ class Claims:
             with contextlib.suppress(FileNotFoundError):  # released since it was listed
                 status = entry.stat()
                 if status.st_nlink > 1 and not self._is_expired(status.st_mtime):
-                    found[_name(owner.lock)] = Holder(owner.host, owner.pid, status.st_mtime)
+                    found[_name(owner.lock)] = Holder(owner.place, owner.pid, status.st_mtime)
         return found
 
     def free(self, pid: int) -> list[str]:
-        """Ends at once all claims of a process of this host that is known to be dead; returns their names."""
-        freed = []
+        """Ends at once all claims of a process of this place that is known to be dead; returns their names."""
+        freed, here = [], place()
         for entry, owner in self._listing():
-            if owner is None or (owner.host, owner.pid) != (socket.gethostname(), pid):
+            if owner is None or (owner.place, owner.pid) != (here, pid):
                 continue
             if end_claim(self._folder / owner.lock, entry.name):
                 freed.append(_name(owner.lock))
         return freed
+
+    def free_dead(self, name: str) -> bool:
+        """Ends the claim of a process of this place that has died: nobody need wait until it expires.
+
+        Returns:
+            Whether it was such a claim; one of another host or container is only judged by its expiry.
+        """
+        holder = self.holders().get(name)
+        return holder is not None and holder.is_dead and name in self.free(holder.pid)
 
     def close(self) -> None:
         """Releases all claims of this object and stops its thread."""

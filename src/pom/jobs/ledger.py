@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pom.errors import PomError
 from pom.io.atomic import write_error, write_json
+from pom.io.stamps import FileStamp, stamp_of
 from pom.project.listing import list_files
 
 MOST_TRIES = 3
@@ -107,7 +108,6 @@ class Tries(Entry):
     tries: tuple[Try, ...]
 
 
-Stamp = tuple[int, int, int]
 """Of a file: what differs once another has taken its place."""
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
@@ -127,7 +127,7 @@ class Ledger:
         self._failures = jobs / "failures"
         self._workers = jobs / "workers"
         self._records = records
-        self._known: dict[str, tuple[Stamp, Record | None]] = {}
+        self._known: dict[str, tuple[FileStamp, Record | None]] = {}
 
     # Records
 
@@ -163,15 +163,15 @@ class Ledger:
         self._known = known
         return (record for _, record in known.values() if record is not None)
 
-    def _stamps(self) -> dict[str, Stamp]:
-        stamps: dict[str, Stamp] = {}
+    def _stamps(self) -> dict[str, FileStamp]:
+        stamps: dict[str, FileStamp] = {}
         try:
             with os.scandir(self._records) as entries:
                 for entry in entries:
                     if _is_entry(entry.name):
                         with contextlib.suppress(FileNotFoundError):  # a record may go while its folder is listed
                             status = entry.stat()
-                            stamps[_stem(entry.name)] = (status.st_mtime_ns, status.st_size, status.st_ino)
+                            stamps[_stem(entry.name)] = stamp_of(status)
         except FileNotFoundError:
             pass
         except OSError as error:

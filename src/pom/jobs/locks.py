@@ -1,7 +1,7 @@
 """One expiring lock in a folder that hosts share, and the clock that they share.
 
 A claim is one file under two names (flufl.lock, safe on NFS): the lock, ``TS_001.lock``, which only one worker can
-make, and the owner's own ``TS_001.lock|HOST|PID|RANDOM``, which nobody else ever makes. Its content is the path of the
+make, and the owner's own ``TS_001.lock|PLACE|PID|RANDOM``, which nobody else ever makes. Its content is the path of the
 second name; its modification time is when the claim expires, and the owner puts that off for as long as it lives.
 
 However a claim ends, released or expired, the owner's name goes first and the lock after it. Of several processes that
@@ -14,7 +14,6 @@ import copy
 import logging
 import math
 import os
-import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +22,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from flufl.lock import SEP, AlreadyLockedError, Lock, TimeOutError
+
+from pom.io.processes import place
 
 # It calls an error what is usual here: that another worker has a name.
 logging.getLogger("flufl.lock").setLevel(logging.CRITICAL)
@@ -64,8 +65,8 @@ class ExpiringLock(Lock):
 
     @property
     def hostname(self) -> str:
-        """The host's own name, as everywhere in Pom; what the name server calls it may change or be missing."""
-        return socket.gethostname()
+        """The host's own name, and its container; what the name server calls it may change or be missing."""
+        return place()
 
     def at(self, lockfile: Path) -> Self:
         """A new lock like this one; made anew it would ask the name server for this host, which can take seconds."""
@@ -110,7 +111,7 @@ class Owner(NamedTuple):
     """What an owner's file name says."""
 
     lock: str
-    host: str
+    place: str
     pid: int
 
 
@@ -144,6 +145,6 @@ def end_claim(lockfile: Path, own_name: str) -> bool:
 def owner_of(file_name: str) -> Owner | None:
     """Takes an owner's file name apart; None for any other file."""
     match file_name.rsplit(SEP, 3):
-        case [lock, host, pid, _] if pid.isdecimal():
-            return Owner(lock, host, int(pid))
+        case [lock, where, pid, _] if pid.isdecimal():
+            return Owner(lock, where, int(pid))
     return None

@@ -100,6 +100,7 @@ class Configuration(BaseModel):
     output_dtype: Annotated[
         Literal["int8", "uint8", "float32"], Expected('"int8" (0..127 for 0..1), "uint8" or "float32"')
     ] = "int8"
+    output_format: Annotated[Literal["mrc", "ome-zarr"], Expected('"mrc" or "ome-zarr"')] = "mrc"
     seed: Annotated[int, Field(ge=0, lt=2**32), Expected("a whole number from 0 to 4294967295")] = 0
     precision: Annotated[Literal["auto", "bf16", "float32"], Expected('"auto", "bf16" or "float32"')] = "auto"
     validation_share: Annotated[float, Field(ge=0, le=0.5), Expected("a number from 0 to 0.5")] = 0.2

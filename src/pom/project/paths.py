@@ -242,6 +242,11 @@ class Project:
         return self.folder / "models" / "single" / ontology
 
     @property
+    def training_claims(self) -> Path:
+        """The folder of the claims of those who cut training patches or train single networks."""
+        return self.folder / BROWSER / "training"
+
+    @property
     def joint_network(self) -> Path:
         """The folder of the joint network."""
         return self.folder / "models" / "joint"
@@ -269,9 +274,9 @@ class Project:
         return self.folder / BROWSER / "jobs"
 
     @property
-    def removed_features(self) -> Path:
-        """The folder of the features that were removed in the browser."""
-        return self.folder / BROWSER / "removed"
+    def changing_claims(self) -> Path:
+        """The folder of the claims of those who change the feature library or the configuration from the browser."""
+        return self.folder / BROWSER / "changing"
 
     # What is found out about the result
 
@@ -279,3 +284,63 @@ class Project:
     def evaluation(self) -> Path:
         """The folder of the figures that tell how good the segmentations are."""
         return self.folder / "evaluation"
+
+    @property
+    def summary(self) -> Path:
+        """The table of what is in each tomogram, as a workbook; under ``root``, where the published Pom has it."""
+        return self._folder("summary.xlsx")
+
+    @property
+    def summary_csv(self) -> Path:
+        """The same table as text."""
+        return self._folder("summary.csv")
+
+    @property
+    def summary_parquet(self) -> Path:
+        """The same table as Parquet."""
+        return self._folder("summary.parquet")
+
+    @property
+    def subsets(self) -> Path:
+        """The folder of the lists of tomograms that somebody put together."""
+        return self.folder / "subsets"
+
+    def subset(self, title: str) -> Path:
+        """One such list."""
+        return self.subsets / f"{title}.txt"
+
+    # Pictures and other forms of the result; a kind is "density", an ontology's projection or a composition
+
+    def images(self, kind: str) -> Path:
+        """The folder of the pictures of one kind."""
+        return self.image_dir / kind
+
+    def picture(self, name: str, kind: str) -> Path:
+        """The picture of a tomogram."""
+        return self.images(kind) / f"{name}_{kind}.png"
+
+    def movie(self, name: str, kind: str) -> Path:
+        """The turning picture of a tomogram."""
+        return self.images(kind) / f"{name}_{kind}.webp"
+
+    def density_picture(self, name: str) -> Path:
+        """The picture of the tomogram itself."""
+        return self.picture(name, "density")
+
+    def projection(self, name: str, ontology: str, side: bool = False) -> Path:
+        """The picture of an ontology (or Unknown) as seen along z, or from the side, along y."""
+        return self.images(f"{ontology}_projection") / f"{name}_{ontology}{'_side' if side else ''}.png"
+
+    @property
+    def render_configuration(self) -> Path:
+        """What the three-dimensional pictures show."""
+        return self.folder / "render_configuration.json"
+
+    @property
+    def browse_cache(self) -> Path:
+        """The folder of what the browser's pages make of the result, to be made again where it is gone."""
+        return self.folder / BROWSER / "cache"
+
+    def ome_zarr(self, name: str) -> Path:
+        """The folder of a tomogram and its segmentations as OME-Zarr."""
+        return self.output_dir / f"{name}.ome.zarr"

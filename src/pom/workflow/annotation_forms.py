@@ -16,16 +16,15 @@ from pom.errors import DiskError, PomError
 from pom.io.annotation_document import DOCUMENT, read_document
 from pom.io.annotation_store import AnnotationStore, write_annotation
 from pom.io.atomic import atomic_folder, write_error
-from pom.io.mrc import MrcReader, read_header, resolve_voxel_size
+from pom.io.mrc import MrcReader, pixel_size_nm, read_header
 from pom.io.scns import Annotation, Feature, read_scns, write_scns
+from pom.jobs.editing import EditRights
 from pom.progress import track
 from pom.project.listing import list_tomograms
 from pom.project.names import nearest
 from pom.project.paths import Project
 
 log = logging.getLogger(__name__)
-
-ANGSTROM_PER_NM = 10.0
 
 
 @dataclass
@@ -55,11 +54,23 @@ def export_scns(project: Project, names: Sequence[str]) -> Conversion:
 def import_scns(project: Project, names: Sequence[str]) -> Conversion:
     """Takes files of Ais over as native annotations, which are then as old as they; without names, all there are.
 
+    A tomogram that somebody edits meanwhile fails, and nobody can begin to while it is imported.
+
     Raises:
         PomError: a name has no file of Ais, or there are none at all; or the disk is full.
     """
     found = list_tomograms(project.tomogram_dir).annotations
-    return _convert(project, _chosen(project, names, found, "annotation of Ais (.scns)"), take_in)
+    chosen = _chosen(project, names, found, "annotation of Ais (.scns)")
+    rights = EditRights(project.editing_claims)
+
+    def take_in_alone(project: Project, name: str, conversion: Conversion) -> None:
+        with rights.held(name) as claim:
+            take_in(project, name, conversion, claim.check)
+
+    try:
+        return _convert(project, chosen, take_in_alone)
+    finally:
+        rights.close()
 
 
 def _convert(project: Project, names: Sequence[str], convert: Callable[[Project, str, Conversion], None]) -> Conversion:
@@ -111,8 +122,12 @@ def give_out(project: Project, name: str, conversion: Conversion) -> None:
     conversion.done.append(scns)
 
 
-def take_in(project: Project, name: str, conversion: Conversion) -> None:
+def take_in(
+    project: Project, name: str, conversion: Conversion, before_writing: Callable[[], object] = lambda: None
+) -> None:
     """Makes a native annotation of a file of Ais; one that is there and holds something else is kept aside.
+
+    ``before_writing`` is called before anything of that is seen, and may raise a ``PomError`` to prevent it.
 
     Raises:
         PomError: the file cannot be read or is of a tomogram of another size, or the annotation cannot be written.
@@ -128,6 +143,7 @@ def take_in(project: Project, name: str, conversion: Conversion) -> None:
     with atomic_folder(native) as folder:
         write_annotation(folder, annotation, revision=_revision(native) + 1)
         _set_age(folder / DOCUMENT, scns)
+        before_writing()
         kept = _set_aside(native) if there else None
     conversion.kept += [kept] if kept else []
     conversion.done.append(native)
@@ -145,7 +161,7 @@ def tomogram_of(project: Project, name: str) -> tuple[tuple[int, int, int], floa
     if not path.exists():
         raise PomError(f"There is no tomogram {path}: an annotation needs its tomogram beside it.")
     header = read_header(path)
-    return header.shape, resolve_voxel_size(header, project.configuration.apix)[2] / ANGSTROM_PER_NM
+    return header.shape, pixel_size_nm(header, project.configuration.apix)
 
 
 def require_size(path: Path, found: tuple[int, int, int], tomogram: Path, shape: tuple[int, int, int]) -> None:

@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,7 @@ from pom.errors import PomError
 from pom.io.annotation_document import DOCUMENT, read_document
 from pom.io.annotation_store import AnnotationStore
 from pom.io.scns import Annotation, Feature, read_scns
+from pom.io.stamps import FileStamp, stamp_of
 from pom.project.paths import Project
 from pom.workflow.annotation_forms import Conversion, export_scns, import_scns, take_in, tomogram_of
 from pom.workflow.annotation_forms import require_size as _require_size
@@ -31,9 +31,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-SUMMARIES = 4096
-"""So many summaries are remembered."""
 
 
 @dataclass(frozen=True)
@@ -96,22 +93,31 @@ def annotation_of(project: Project, name: str) -> Annotation | None:
 
 
 def annotated(project: Project) -> dict[str, AnnotationSummary]:
-    """What is annotated, by tomogram, sorted; no masks of native annotations are read."""
-    found = {name: newer_annotation(project, name) for name in project.annotated_names()}
-    return {name: _summary(path) for name, path in found.items() if path is not None}
+    """What is annotated, by tomogram, sorted; no masks of native annotations are read.
+
+    Of each annotation it is remembered what it holds, for as long as its file stays the same.
+    """
+    newer = ((name, newer_annotation(project, name)) for name in project.annotated_names())
+    found = {name: path for name, path in newer if path is not None}
+    folder, paths = project.tomogram_dir.absolute(), {path.absolute() for path in found.values()}
+    for gone in [path for path in list(_remembered) if path.parent == folder and path not in paths]:
+        _remembered.pop(gone, None)
+    return {name: _summary(path) for name, path in found.items()}
+
+
+_remembered: dict[Path, tuple[FileStamp, AnnotationSummary]] = {}
+"""All of the projects that were asked about, however many: a cache of a fixed size forgets each before it is asked for
+again, once there are more."""
 
 
 def _summary(path: Path) -> AnnotationSummary:
-    """What an annotation holds; remembered for as long as its file stays the same."""
     status = _status(path / DOCUMENT if path.is_dir() else path)
     if status is None:
         return _summarise(path)
-    return _remembered(path.absolute(), status.st_mtime_ns, status.st_size, status.st_ino)
-
-
-@lru_cache(SUMMARIES)
-def _remembered(path: Path, *_stamp: int) -> AnnotationSummary:
-    return _summarise(path)
+    stamp, known = stamp_of(status), _remembered.get(path.absolute())
+    if known is None or known[0] != stamp:
+        known = _remembered[path.absolute()] = stamp, _summarise(path)
+    return known[1]
 
 
 def _summarise(path: Path) -> AnnotationSummary:

@@ -10,6 +10,7 @@ from pom.io.checkpoints import ModelCard, read_card
 from pom.project.listing import TOMOGRAM, list_files
 from pom.project.names import SEPARATOR, UNKNOWN, without_empty
 from pom.project.paths import SHARED_STEP, SINGLE_STEP, TEST_STEP, Project
+from pom.workflow.segmented import list_outputs
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +36,13 @@ class Step:
 def begun_steps(project: Project) -> list[Step]:
     """The steps that workers have begun, or that have outputs: shared, then the single ones, then their tests.
 
-    Each folder is listed once.
+    Each folder is listed once; into OME-Zarrs a look is taken.
 
     Raises:
         PomError: a folder of the project cannot be read.
     """
     begun = steps_with_jobs(project)
-    files, test_files = list_files(project.output_dir), list_files(project.test_dir)
+    files, test_files = list_outputs(project.output_dir), list_files(project.test_dir)
     outputs = _outputs(files)
     # Both kinds of network write into one folder, but only a joint one writes Unknown; where that is, the other
     # outputs are taken for its own.

@@ -1,12 +1,15 @@
 """The project's feature library, and how a feature of it becomes an ontology."""
 
 import json
-import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pom.errors import PomError
 from pom.io.atomic import write_text
 from pom.io.feature_library import FeatureLibrary, read_library, write_library
+from pom.jobs.claims import Claims
 from pom.project.configuration import check_configuration
 from pom.project.json_file import read_json_object
 from pom.project.names import EMPTY
@@ -14,8 +17,9 @@ from pom.project.paths import CONFIGURATION_FILE, Project
 
 ONTOLOGIES = "ontologies"
 
-_changing = threading.Lock()
-"""Held while the configuration is read, changed and written: two pages may ask for that at a time."""
+SECONDS_TO_WAIT = 10.0
+"""For somebody else's change, which takes a moment."""
+SECONDS_BETWEEN_TRIES = 0.02
 
 
 def load_library(project: Project) -> FeatureLibrary:
@@ -34,13 +38,24 @@ def load_library(project: Project) -> FeatureLibrary:
     return library
 
 
-def save_library(project: Project, library: FeatureLibrary) -> None:
-    """Writes the project's library.
+def change_library(project: Project, change: Callable[[FeatureLibrary], FeatureLibrary]) -> FeatureLibrary:
+    """Changes the project's library as it is on disk now, which other pages and servers may have changed, too.
+
+    Args:
+        project: whose library.
+        change: makes the new library of the one on disk.
+
+    Returns:
+        The library as it is written.
 
     Raises:
-        PomError: the file cannot be written.
+        PomError: the file is damaged or cannot be written, somebody else is changing it for too long, or ``change``
+            raises it; then the file is as it was.
     """
-    write_library(project.feature_library, library)
+    with alone(project, "library"):
+        library = change(load_library(project))
+        write_library(project.feature_library, library)
+    return library
 
 
 def add_ontology(project: Project, title: str) -> Project:
@@ -59,7 +74,7 @@ def add_ontology(project: Project, title: str) -> Project:
     """
     # A link stays one: what is behind it is replaced.
     path = (project.folder / CONFIGURATION_FILE).resolve()
-    with _changing:
+    with alone(project, "configuration"):
         values = read_json_object(path)
         before = check_configuration(path, values).ontologies
         if title in before or title == EMPTY:
@@ -76,6 +91,26 @@ def add_ontology(project: Project, title: str) -> Project:
             raise PomError(f"{path} was changed by someone else meanwhile: try again.")
         write_text(path, text)
     return Project(project.folder, configuration)
+
+
+@contextmanager
+def alone(project: Project, what: str) -> Iterator[None]:
+    """Waits until no other page or server of the project changes ``what``, and keeps them waiting meanwhile.
+
+    Raises:
+        PomError: somebody else is changing it for too long.
+    """
+    claims = Claims(project.changing_claims)
+    deadline = time.monotonic() + SECONDS_TO_WAIT
+    try:
+        while (claim := claims.take(what)) is None:
+            if not claims.free_dead(what) and time.monotonic() > deadline:
+                raise PomError(f"Somebody else is changing the {what} just now: try again in a moment.")
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        with claim:
+            yield
+    finally:
+        claims.close()
 
 
 def _with_ontology(text: str, title: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pom.io.checkpoints import CARD_FILE, ModelCard
+from pom.io.volume_files import stored_at
 from pom.jobs.ledger import Record
 from pom.project.names import UNKNOWN
 from pom.project.paths import Project
@@ -110,7 +111,7 @@ def modified(path: Path) -> float | None:
 def count_older(paths: Iterable[Path], network: Path) -> int:
     """How many of these outputs were written before the network in a folder was trained."""
     trained = modified(network / CARD_FILE)
-    return sum(_any_newer([trained], modified(path)) for path in paths)
+    return sum(_any_newer([trained], modified(stored_at(path))) for path in paths)
 
 
 def _any_newer(times: Iterable[float | None], than: float | None) -> bool:

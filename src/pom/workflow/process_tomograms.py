@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pom.errors import PomError
 from pom.io.mrc import is_placeholder
+from pom.io.volume_files import stored_at
 from pom.jobs.ledger import MOST_TRIES, Ledger
 from pom.jobs.pool import Message, Pool, Slot
 from pom.jobs.signals import interrupted_once
@@ -18,6 +19,7 @@ from pom.progress import Progress
 from pom.words import counted
 from pom.workflow.freshness import count_older, modified
 from pom.workflow.segmentation import Segmentation
+from pom.workflow.segmented import list_outputs
 from pom.workflow.worker_process import Order, run_worker
 
 log = logging.getLogger(__name__)
@@ -115,7 +117,7 @@ def _waiting(
     """The tomograms to do, each with when its record was written, if there is one; the others go to the report."""
     names = segmentation.names()
     records = {record.tomogram: record for record in ledger.records()}
-    there, endings = _listed(segmentation), segmentation.endings
+    there, endings = list_outputs(segmentation.folder), segmentation.endings
     n_older = 0
     for name in names:
         # By the names alone where that will do: 10,000 tomograms have 210,000 outputs.
@@ -137,18 +139,7 @@ def _waiting(
 
 
 def _any_before(outputs: Iterable[Path], moment: float | None) -> bool:
-    return moment is not None and any((modified(path) or 0.0) < moment for path in outputs)
-
-
-def _listed(segmentation: Segmentation) -> set[str]:
-    """The names of the files in the folder of the outputs, by one listing."""
-    project = segmentation.project
-    folder = project.test_dir if segmentation.test else project.output_dir
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries}
-    except FileNotFoundError:
-        return set()
+    return moment is not None and any((modified(stored_at(path)) or 0.0) < moment for path in outputs)
 
 
 def _forget_mended(segmentation: Segmentation, ledger: Ledger) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -14,10 +15,12 @@ import pom
 from pom.inference.familiarity import Familiarity
 from pom.inference.predictor import Predictor
 from pom.inference.segment import segment
+from pom.io.atomic import atomic_folder, discard_folder, remove_file
 from pom.io.channels import NetworkInput, read_network_input
 from pom.io.checkpoints import ModelCard, load_familiarity, load_network
 from pom.jobs.ledger import InputFile, Record
 from pom.networks.devices import Devices, use_bf16
+from pom.workflow.ome_zarr import Form, write_store
 from pom.workflow.segmentation import Segmentation
 
 log = logging.getLogger(__name__)
@@ -84,12 +87,12 @@ class SegmentTomogram:
     def do(self, name: str, inputs: NetworkInput, check: Callable[[], None]) -> None:
         """Segments a tomogram, and writes its record once all outputs are there."""
         started = time.time()
-        outputs = self._segmentation.outputs(name)
         # As they were read: a file that is replaced meanwhile would otherwise pass for the one that was segmented.
         files = {channel: _state(path) for channel, path in self._segmentation.inputs(name).items()}
         configuration = self._segmentation.project.configuration
         unlike = None if self._familiarity is None else round(self._familiarity.score(inputs.data), 3)
-        segment(inputs, self._predictor, outputs, configuration.output_dtype, check)
+        write = self._segment_into_store if self._segmentation.in_stores else self._segment_into_files
+        outputs = write(name, inputs, check)
         record = Record(
             tomogram=name,
             step=self._segmentation.step,
@@ -101,10 +104,36 @@ class SegmentTomogram:
             device=self._devices.first,
             started=started,
             seconds=round(time.time() - started, 3),
-            outputs=tuple(path.name for path in outputs.values()),
+            outputs=outputs,
             unlike=unlike,
         )
         self._segmentation.ledger.write_record(record)
+
+    def _segment_into_files(self, name: str, inputs: NetworkInput, check: Callable[[], None]) -> tuple[str, ...]:
+        outputs = self._segmentation.outputs(name)
+        dtype = self._segmentation.project.configuration.output_dtype
+        segment(inputs, self._predictor, outputs, dtype, check)
+        return tuple(path.name for path in outputs.values())
+
+    def _segment_into_store(self, name: str, inputs: NetworkInput, check: Callable[[], None]) -> tuple[str, ...]:
+        """By way of MRC files, since chunks of several slices cannot be written slice by slice."""
+        segmentation, project = self._segmentation, self._segmentation.project
+        store, outputs = project.ome_zarr(name), segmentation.outputs(name)
+        with atomic_folder(store) as temporary:
+            scratch = temporary / "scratch"
+            files = {index: scratch / path.name for index, path in outputs.items()}
+            segment(inputs, self._predictor, files, project.configuration.output_dtype, check)
+            names = self._predictor.card.outputs
+            form = Form(probabilities=True, quantised=False, density_bins=self._predictor.card.preprocessing.binning)
+            made_from = {"network": self._predictor.card.weights_sha256}
+            write_store(project, name, temporary, form, made_from, {names[index]: files[index] for index in files})
+            shutil.rmtree(scratch)
+            check()
+            # What was there before goes first: were both there, MRC files would be read.
+            for path in outputs.values():
+                remove_file(path)
+            discard_folder(store)
+        return (store.name,)
 
     def is_beyond_repair(self, error: Exception) -> bool:
         """Whether the GPU has failed: CUDA refuses all that comes after such an error in the same process."""

@@ -69,11 +69,21 @@ class Segmentation:
             raise PomError(f"There are no tomograms (.mrc) in {folder}; put some there.")
         return names
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the outputs."""
+        return self.project.test_dir if self.test else self.project.output_dir
+
     def outputs(self, name: str) -> dict[int, Path]:
         """Where the outputs of a tomogram go, by the network's output index."""
         output = self.project.test_output if self.test else self.project.output
         named = enumerate(self.card.outputs)
         return {index: output(name, ontology) for index, ontology in named if ontology != EMPTY}
+
+    @property
+    def in_stores(self) -> bool:
+        """Whether all outputs of a tomogram go into one OME-Zarr."""
+        return self.step == SHARED_STEP and self.project.configuration.output_format == "ome-zarr"
 
     @cached_property
     def endings(self) -> tuple[str, ...]:

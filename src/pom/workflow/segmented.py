@@ -1,16 +1,19 @@
 """The segmentations of one tomogram as classes: of each voxel, which output is highest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from typing import Any, Self
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pom.errors import PomError
-from pom.io.mrc import MrcReader
+from pom.io.volume_files import VolumeReader, open_volume, outputs_in_stores
+from pom.project.listing import list_files
 from pom.project.names import UNKNOWN
 from pom.project.paths import Project
+from pom.volumes.normalise import full_scale
 
 CHUNK_VOXELS = 1 << 23
 """Of one output that are read at a time."""
@@ -22,7 +25,14 @@ class Segmented:
     Classes are 0..n - 1 for the n ontologies of the configuration and n for Unknown. An ontology is named where it is
     higher than all others and than Unknown; of ontologies equally high the first.
 
+    Args:
+        project: whose.
+        name: the tomogram's.
+        outputs: the files of other ontologies than the configuration's, and of Unknown, or files that lie elsewhere.
+
     Attributes:
+        ontologies: in the order of their classes.
+        readers: of the outputs, by ontology, and of Unknown.
         shape: (z, y, x).
         voxel_size: (z, y, x) in Angstrom, by the configuration along axes where the header has none.
 
@@ -30,12 +40,16 @@ class Segmented:
         PomError: on opening, an output is missing, damaged, or of another shape than the others.
     """
 
-    def __init__(self, project: Project, name: str) -> None:
+    def __init__(self, project: Project, name: str, outputs: Mapping[str, Path] | None = None) -> None:
+        if outputs is None:
+            outputs = {title: project.output(name, title) for title in (*project.ontologies, UNKNOWN)}
+        self.ontologies = tuple(title for title in outputs if title != UNKNOWN)
         with ExitStack() as files:
-            outputs = [project.output(name, ontology) for ontology in (UNKNOWN, *project.ontologies)]
-            self._readers = [files.enter_context(MrcReader(path)) for path in outputs]
-            first = self._readers[0].header
-            for reader in self._readers:
+            self.readers: Mapping[str, VolumeReader] = {
+                title: files.enter_context(open_volume(path)) for title, path in outputs.items()
+            }
+            first = self.readers[UNKNOWN].header
+            for reader in self.readers.values():
                 if reader.header.shape != first.shape:
                     raise PomError(
                         f"{reader.header.path} has the shape {reader.header.shape} but {first.path} has {first.shape}"
@@ -62,11 +76,10 @@ class Segmented:
         Raises:
             PomError: an output cannot be read, or holds NaN.
         """
-        unknown = len(self._readers) - 1
-        highest = read_probability(self._readers[0], z_start, z_stop)
-        classes = np.full(highest.shape, unknown, np.uint8)
-        for label, reader in enumerate(self._readers[1:]):
-            probability = read_probability(reader, z_start, z_stop)
+        highest = read_probability(self.readers[UNKNOWN], z_start, z_stop)
+        classes = np.full(highest.shape, len(self.ontologies), np.uint8)
+        for label, ontology in enumerate(self.ontologies):
+            probability = read_probability(self.readers[ontology], z_start, z_stop)
             classes[probability > highest] = label
             np.maximum(highest, probability, out=highest)
         return classes
@@ -79,6 +92,17 @@ class Segmented:
         return classes
 
 
+def list_outputs(folder: Path) -> frozenset[str]:
+    """The names of the files in a folder of outputs, and those that the outputs in its OME-Zarrs go by.
+
+    The folder is listed, and a look is taken into every OME-Zarr; no MRC file is opened.
+
+    Raises:
+        PomError: the folder cannot be read.
+    """
+    return list_files(folder) | outputs_in_stores(folder)
+
+
 def chunks(shape: tuple[int, int, int], multiple: int = 1) -> Iterator[tuple[int, int]]:
     """Divides the slices of a volume (z, y, x): (start, stop), of so many slices that ``multiple`` divides."""
     step = max(1, CHUNK_VOXELS // (shape[1] * shape[2] * multiple)) * multiple
@@ -86,7 +110,7 @@ def chunks(shape: tuple[int, int, int], multiple: int = 1) -> Iterator[tuple[int
         yield start, min(start + step, shape[0])
 
 
-def read_probability(reader: MrcReader, z_start: int, z_stop: int) -> NDArray[np.float32]:
+def read_probability(reader: VolumeReader, z_start: int, z_stop: int) -> NDArray[np.float32]:
     """Slices ``z_start`` to ``z_stop`` - 1 of a segmentation as 0..1, (z, y, x), whatever type they are stored in.
 
     Raises:
@@ -98,9 +122,5 @@ def read_probability(reader: MrcReader, z_start: int, z_stop: int) -> NDArray[np
         if not np.isfinite(probability).all():
             raise PomError(f"{reader.header.path} holds NaN or infinite values: segment the tomogram again.")
     else:
-        probability /= _full_scale(stored.dtype)
+        probability /= np.float32(full_scale(stored.dtype))
     return probability
-
-
-def _full_scale(dtype: np.dtype[Any]) -> np.float32:
-    return np.float32(127 if dtype == np.int8 else 255)

@@ -16,6 +16,7 @@ from pom.project.paths import Project
 from pom.sampling.boxes import OUTSIDE, Patch, PatchCutter, tiles_of
 from pom.sampling.holdout import hold_out_tomograms, validation_mask
 from pom.sampling.patches import OntologyCount, PatchSet, SamplingSummary
+from pom.workflow.alone import SAMPLING, alone
 from pom.workflow.annotations import annotation_of, newer_annotation
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,13 @@ def single_initialize(project: Project) -> SamplingSummary:
     Of a tomogram that is annotated in both forms the newer counts, which is said.
 
     Raises:
-        PomError: nothing is annotated.
+        PomError: nothing is annotated, or another process does the same.
     """
+    with alone(project, [SAMPLING]):
+        return _initialize(project)
+
+
+def _initialize(project: Project) -> SamplingSummary:
     ontologies = project.listed_ontologies()
     names = project.annotated_names()
     if not names:
@@ -181,8 +187,6 @@ def _save(project: Project, preprocessing: Preprocessing, sampled: dict[str, _Sa
     share, seed = configuration.validation_share, configuration.seed
     held_out = hold_out_tomograms({o: set(part.tomograms) for o, part in sampled.items() if part.patches}, share, seed)
     for ontology, part in sampled.items():
-        path = project.single_dataset(ontology)
-        path.unlink(missing_ok=True)
         if not part.patches:
             continue
         n = len(part.patches)
@@ -198,7 +202,11 @@ def _save(project: Project, preprocessing: Preprocessing, sampled: dict[str, _Sa
             validation=validation_mask([ontology] * n, part.tomograms, held_out, share, seed),
             preprocessing=preprocessing.model_dump_json(),
             pixel_size=float(np.mean(part.pixel_sizes)),
-        ).save(path)
+        ).save(project.single_dataset(ontology))
+    # Only now: should a file not have been written, none of those before is lost.
+    for ontology, part in sampled.items():
+        if not part.patches:
+            project.single_dataset(ontology).unlink(missing_ok=True)
 
 
 def _why_nothing(project: Project, titles: Counter[str], failed: dict[str, str]) -> str:

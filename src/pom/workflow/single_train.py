@@ -12,6 +12,7 @@ from pom.project.paths import Project
 from pom.sampling.patches import PatchSet
 from pom.training.objectives import single_objective, single_patches
 from pom.training.run import Assignment, plan_of, train
+from pom.workflow.alone import alone, training
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,15 @@ def single_train(
         counterexamples: whether what was drawn of other ontologies serves as 'not this one'.
 
     Raises:
-        PomError: there are no patches.
+        PomError: there are no patches, or another process trains one of these networks.
     """
+    with alone(project, [training(ontology) for ontology in ontologies]):
+        return _train_all(project, ontologies, devices, counterexamples)
+
+
+def _train_all(
+    project: Project, ontologies: Sequence[str], devices: Devices, counterexamples: bool
+) -> dict[str, ModelCard]:
     datasets = load_datasets(project)
     missing = [ontology for ontology in ontologies if ontology not in datasets]
     if missing and len(missing) == len(ontologies):
@@ -92,5 +100,5 @@ def _train(
     )
     epochs, batch_size = configuration.single_model_epochs, configuration.single_model_batch_size
     plan = plan_of(configuration, epochs, batch_size, datasets[ontology], devices)
-    training = labelled.at(np.flatnonzero(~patches.validation))
-    return train(assignment, single_objective(ontology, training), plan, devices)
+    learnt_from = labelled.at(np.flatnonzero(~patches.validation))
+    return train(assignment, single_objective(ontology, learnt_from), plan, devices)

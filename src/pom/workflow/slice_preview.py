@@ -13,6 +13,7 @@ from pom.errors import PomError
 from pom.io.channels import Preprocessing, Scale, measure_scale, read_slab
 from pom.io.checkpoints import CARD_FILE, load_network
 from pom.io.mrc import read_header
+from pom.io.stamps import FileStamp, file_stamp
 from pom.networks.devices import Devices, use_bf16
 from pom.project.paths import Project
 from pom.volumes.binning import unbin
@@ -31,24 +32,39 @@ MOST_NETWORKS = 4
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
-ScaleKey = tuple[Path, int, int, str, int, tuple[int, int, int]]
+ScaleKey = tuple[Path, FileStamp, str, int, tuple[int, int, int]]
 
 
 class Recent(Generic[Key, Value]):
-    """Keeps the values that were asked for last, so many of them."""
+    """Keeps the values that were asked for last, so many of them; may be asked from several threads.
+
+    Who asks for a value that another thread is just making waits for that one, and for no other.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._mutex = threading.Lock()
+        self._entries: OrderedDict[Key, _Entry[Value]] = OrderedDict()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The value kept, or else a new one, which is kept from now on."""
-        if key not in self._values:
-            self._values[key] = make()
-        self._values.move_to_end(key)
-        while len(self._values) > self._most:
-            self._values.popitem(last=False)
-        return self._values[key]
+        with self._mutex:
+            entry = self._entries.setdefault(key, _Entry())
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._most:
+                self._entries.popitem(last=False)
+        with entry.making:
+            if not entry.values:
+                entry.values.append(make())
+        return entry.values[0]
+
+
+class _Entry(Generic[Value]):
+    """A value, once it is made."""
+
+    def __init__(self) -> None:
+        self.making = threading.Lock()
+        self.values: list[Value] = []
 
 
 def ontologies_with_network(project: Project) -> list[str]:
@@ -76,18 +92,21 @@ class SlicePreview:
         self._networks: Recent[str, Predictor] = Recent(MOST_NETWORKS)
         self._slabs: Recent[tuple[object, ...], NDArray[np.float32]] = Recent(MOST_SLABS)
         self._answers: Recent[tuple[object, ...], NDArray[np.float32]] = Recent(MOST_ANSWERS)
-        # Two threads that compute at a time only wait for each other, and one may measure while one computes.
-        self._measuring = threading.Lock()
+        # Two threads that compute at a time only wait for each other, and others may measure meanwhile.
         self._computing = threading.Lock()
 
     def prepare(self, name: str, ontology: str) -> None:
-        """Measures what ``predict`` needs to know of the whole tomogram; seconds where it is large.
+        """Measures what ``predict`` needs to know of the whole tomogram, seconds where it is large; loads the network.
+
+        That of a GPU is not loaded: the GPU is left to others until somebody asks for an answer.
 
         Raises:
             PomError: as ``predict``.
         """
         segmentation = self._segmentation(ontology)
         self._scales_of(segmentation.inputs(name), segmentation.card.preprocessing)
+        if not self._devices.gpus:
+            self._network(segmentation)
 
     def predict(self, name: str, ontology: str, z: int) -> NDArray[np.float32]:
         """How likely each pixel of a slice is of the ontology.
@@ -114,7 +133,7 @@ class SlicePreview:
             raise PomError(f"{name} has the slices 0 to {n_slices - 1}, and so no slice {z}.")
         scales = self._scales_of(files, preprocessing)
         bin_z, *bins = preprocessing.binning
-        slab = (tuple((path, *_stamp(path)) for path in files.values()), preprocessing, z // bin_z)
+        slab = (tuple((path, file_stamp(path)) for path in files.values()), preprocessing, z // bin_z)
         with self._computing:
             answer = self._answers.get(
                 (segmentation.card.model_dump_json(), slab),
@@ -136,9 +155,11 @@ class SlicePreview:
 
     def _answer(self, segmentation: Segmentation, slab: NDArray[np.float32]) -> NDArray[np.float32]:
         """(y, x), binned."""
-        predictor = self._networks.get(segmentation.card.model_dump_json(), lambda: self._load(segmentation))
-        probabilities = next(predictor.predict(slab[None]))
+        probabilities = next(self._network(segmentation).predict(slab[None]))
         return np.ascontiguousarray(probabilities[0, 0])
+
+    def _network(self, segmentation: Segmentation) -> "Predictor":
+        return self._networks.get(segmentation.card.model_dump_json(), lambda: self._load(segmentation))
 
     def _load(self, segmentation: Segmentation) -> "Predictor":
         from pom.inference.predictor import Predictor
@@ -150,18 +171,8 @@ class SlicePreview:
         return Predictor(weights, card, self._devices.first, bf16=bf16, n_orientations=n_orientations)
 
     def _scales_of(self, files: Mapping[str, Path], preprocessing: Preprocessing) -> dict[str, Scale]:
-        with self._measuring:
-            return {channel: self._scale(channel, path, preprocessing) for channel, path in files.items()}
+        return {channel: self._scale(channel, path, preprocessing) for channel, path in files.items()}
 
     def _scale(self, channel: str, path: Path, preprocessing: Preprocessing) -> Scale:
-        key = (path, *_stamp(path), channel, preprocessing.z_sum, preprocessing.binning)
+        key = (path, file_stamp(path), channel, preprocessing.z_sum, preprocessing.binning)
         return self._scales.get(key, lambda: measure_scale(channel, path, preprocessing))
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Of a file: when it was written, and its size; nothing of one that is not there, which its reader will say."""
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_mtime_ns, status.st_size

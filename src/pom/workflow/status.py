@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pom.errors import PomError
 from pom.io.checkpoints import CARD_FILE
 from pom.io.mrc import is_placeholder
+from pom.io.volume_files import volume_status
 from pom.jobs.claims import Claims, Holder
 from pom.jobs.ledger import MOST_TRIES, Ledger, Record, Try, WorkerNote
 from pom.project.names import nearest, segmentation_file
@@ -201,7 +202,7 @@ def _finished(step: Step, records: Mapping[str, Record]) -> dict[str, bool]:
 def _written(path: Path) -> float | None:
     """When an output was written, in seconds since 1970; None where it is but a placeholder, or gone by now."""
     try:
-        status = path.stat()
+        status = volume_status(path)
     except OSError:
         return None
     return None if status.st_size <= LARGEST_PLACEHOLDER and is_placeholder(path) else status.st_mtime

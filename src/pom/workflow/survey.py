@@ -10,11 +10,13 @@ from pom.errors import PomError
 from pom.io.checkpoints import ModelCard, read_card
 from pom.io.mrc import is_placeholder
 from pom.io.pretrained import MAKE_AGAIN, PretrainedCard, misfit, read_pretrained_card
+from pom.io.volume_files import volume_status
 from pom.project.listing import list_files
 from pom.project.names import DENSITY, EMPTY, UNKNOWN, nearest, segmentation_file
 from pom.project.paths import Project
 from pom.words import counted
 from pom.workflow.annotations import annotated, in_both_forms
+from pom.workflow.segmented import list_outputs
 from pom.workflow.single_initialize import preprocessing_of
 
 LARGEST_PLACEHOLDER = 16 * 1024
@@ -126,7 +128,7 @@ class OutputSurvey:
 
 def survey_outputs(project: Project, names: Sequence[str]) -> OutputSurvey:
     """Finds the segmentations of the tomograms ``names``."""
-    files = list_files(project.output_dir)
+    files = list_outputs(project.output_dir)
     wanted = (*project.ontologies, UNKNOWN)
     survey = OutputSurvey()
     for name in names:
@@ -145,7 +147,7 @@ def survey_outputs(project: Project, names: Sequence[str]) -> OutputSurvey:
 def _written(path: Path) -> float | None:
     """When an output was written, in seconds since 1970; None where it is but a placeholder."""
     try:
-        status = path.stat()
+        status = volume_status(path)
         placeholder = status.st_size <= LARGEST_PLACEHOLDER and is_placeholder(path)
     except OSError:
         return math.inf  # a link to a file that is gone: whoever reads it says so

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from pom.errors import PomError
 from pom.io.checkpoints import read_card
-from pom.io.mrc import MrcReader, is_placeholder, read_header
+from pom.io.mrc import is_placeholder, read_header
+from pom.io.volume_files import open_volume
 from pom.measure.doubt import most_doubtful
 from pom.networks.devices import Devices
-from pom.project.listing import list_files
 from pom.project.names import segmentation_file
 from pom.project.paths import Project
 from pom.workflow.annotations import annotated, annotation_of
 from pom.workflow.segmentation import Segmentation
-from pom.workflow.segmented import read_probability
+from pom.workflow.segmented import list_outputs, read_probability
 from pom.workflow.slice_preview import SlicePreview, ontologies_with_network
 
 log = logging.getLogger(__name__)
@@ -243,8 +243,8 @@ def _ranked(places: Mapping[str, Sequence[Suggestion]]) -> list[Suggestion]:
 
 
 def _outputs(project: Project, names: Sequence[str]) -> dict[str, list[str]]:
-    """By tomogram the ontologies that are segmented; only names are looked at."""
-    files = list_files(project.output_dir)
+    """By tomogram the ontologies that are segmented; only names are looked at, and into OME-Zarrs."""
+    files = list_outputs(project.output_dir)
     found = {
         name: [ontology for ontology in project.ontologies if segmentation_file(name, ontology) in files]
         for name in names
@@ -277,7 +277,7 @@ def _segmented(project: Project, name: str, ontologies: Sequence[str], files: Ex
     """
     full = read_header(project.tomogram(name)).shape
     paths = [project.output(name, ontology) for ontology in ontologies]
-    readers = [files.enter_context(MrcReader(path)) for path in paths]
+    readers = [files.enter_context(open_volume(path)) for path in paths]
     binning = project.configuration.binning
     expected = tuple(-(-n // factor) for n, factor in zip(full, binning, strict=True))
     for path, reader in zip(paths, readers, strict=True):

@@ -8,8 +8,10 @@ from nicegui import ui
 from nicegui.dependencies import register_esm
 from nicegui.events import GenericEventArguments
 
+from pom.app.annotate.document import Version
+
 Tool = Literal["brush", "eraser", "polygon", "fill", "magic", "box", "accept", "pan"]
-Saving = Literal["saved", "saving", "offline", "refused"]
+Saving = Literal["saved", "saving", "offline", "refused", "waiting", "held"]
 
 _MODULES = Path(__file__).parent / "canvas"
 # The address of the modules changes with them, for browsers keep what they have fetched.
@@ -74,6 +76,8 @@ class CanvasProps(TypedDict, total=False):
     tomogram: CanvasTomogram
     session: str
     may_edit: bool
+    version: Version | None
+    """The annotation as the page last knew it while it could change it; None where it may not."""
     features: Sequence[CanvasFeature]
     active: str | None
     """Id of the feature that is drawn."""
@@ -97,6 +101,7 @@ class CanvasProps(TypedDict, total=False):
 
 _DEFAULTS: CanvasProps = {
     "may_edit": False,
+    "version": None,
     "features": [],
     "active": None,
     "tool": "brush",
@@ -118,6 +123,8 @@ class SliceCanvas(ui.element, component="canvas/slice_canvas.js"):
         changed: {feature, z, boxes, drawn} after each change of pixels or boxes; ``drawn``: has pixels in slice z.
         saving: ``Saving``.
         undo_depth: {undo, redo}, numbers of steps.
+
+    ``run_method`` also calls undo, redo, fit, automatic_contrast, accept_in_boxes and show_keys, which do as the keys.
     """
 
     def __init__(self, **props: Unpack[CanvasProps]) -> None:
@@ -129,11 +136,6 @@ class SliceCanvas(ui.element, component="canvas/slice_canvas.js"):
         """Changes what the canvas shows: one or more of ``CanvasProps``."""
         self._props.update(props)
 
-    @property
-    def shown(self) -> CanvasProps:
-        """What it shows, with what a person changed on it."""
-        return {name: self._props[name] for name in CanvasProps.__annotations__ if name in self._props}  # type: ignore[return-value]
-
     def _hear(self, event: GenericEventArguments) -> None:
         """Takes over what was changed in the browser, without sending it back there."""
         change: dict[str, Any] = event.args
@@ -144,38 +146,6 @@ class SliceCanvas(ui.element, component="canvas/slice_canvas.js"):
     def go_to(self, z: int, x: float | None = None, y: float | None = None) -> None:
         """Shows slice ``z``, with pixel (x, y) in the middle where both are given."""
         self.run_method("go_to", z, x, y)
-
-    def undo(self) -> None:
-        """Takes the last step back, in whichever slice it was."""
-        self.run_method("undo")
-
-    def redo(self) -> None:
-        """Makes the step that was taken back again."""
-        self.run_method("redo")
-
-    def fit(self) -> None:
-        """Shows the whole slice."""
-        self.run_method("fit")
-
-    def save(self) -> None:
-        """Sends what is not sent yet without waiting for the next try."""
-        self.run_method("save")
-
-    def automatic_contrast(self) -> None:
-        """Sets the contrast by percentiles of the slice in view; tells the event ``contrast``."""
-        self.run_method("automatic_contrast")
-
-    def accept_in_box(self, x: float, y: float) -> None:
-        """Draws what the network says in the active feature's box that holds pixel (x, y)."""
-        self.run_method("accept_in_box", x, y)
-
-    def accept_in_boxes(self) -> None:
-        """Draws what the network says in all boxes of the active feature in the slice in view."""
-        self.run_method("accept_in_boxes")
-
-    def show_keys(self) -> None:
-        """Opens the list of keys."""
-        self.run_method("show_keys")
 
     def reload(self) -> None:
         """Reads pixels and boxes anew, after something else than this canvas changed them."""

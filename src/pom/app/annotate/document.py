@@ -3,24 +3,34 @@
 import logging
 import math
 import threading
-import time
-from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pom.app.answers import NotFoundError
 from pom.errors import PomError
 from pom.io.annotation_document import DOCUMENT
 from pom.io.annotation_store import AnnotationStore, StoredFeature
 from pom.io.palette import PALETTE, default_colour
-from pom.io.scns import Annotation, Feature, read_scns, write_scns
+from pom.io.scns import Annotation, Feature, read_scns
+from pom.io.stamps import file_stamp, stamp_text
 from pom.project.paths import Project
 from pom.workflow.annotations import newer_annotation, open_for_editing
 
 log = logging.getLogger(__name__)
 
 Mask = NDArray[np.uint8]
-Stamp = tuple[int, ...]
+Stamp = str
+
+
+class Version(TypedDict):
+    """An annotation as one change left it."""
+
+    revision: int
+    """Counts the changes; 0 before the first one since the right to edit was taken."""
+    stamp: Stamp
+    """Another one, once the annotation on disk is another one, whoever changed it."""
 
 
 class Document:
@@ -29,14 +39,13 @@ class Document:
     Nothing is written, not even an empty store, before the first change.
     """
 
-    def __init__(self, project: Project, name: str, kept_aside: Path) -> None:
+    def __init__(self, project: Project, name: str) -> None:
         self._project = project
         self.name = name
-        self._kept_aside = kept_aside
         self.lock = threading.RLock()
         self._store: AnnotationStore | None = None
         self._view: AnnotationStore | Annotation | None = None
-        self._stamp: Stamp | None = None
+        self._stamp = ""
 
     # Looking
 
@@ -61,6 +70,12 @@ class Document:
                 return feature
         raise UnknownFeature(f"{self.name} has no feature {feature_id!r}: it may have been removed in another page.")
 
+    def removed_features(self) -> tuple[StoredFeature, ...]:
+        """The features that were removed and can be put back."""
+        with self.lock:
+            source = self._source()
+            return source.removed_features() if isinstance(source, AnnotationStore) else ()
+
     def masks(self, z: int) -> dict[str, Mask]:
         """What is drawn in slice ``z``, uint8 (y, x) of 0 and 1 by feature id; only where something ever was."""
         with self.lock:
@@ -74,8 +89,9 @@ class Document:
 
     @property
     def stamp(self) -> Stamp:
-        """Changes when the annotation on disk does."""
-        return (*_modified(self._project.native_annotation(self.name)), *_modified(self._project.annotation(self.name)))
+        """A short text that is another one once the annotation on disk is another one."""
+        native, scns = self._project.native_annotation(self.name), self._project.annotation(self.name)
+        return stamp_text(file_stamp(native / DOCUMENT), file_stamp(scns))
 
     def _source(self) -> AnnotationStore | Annotation | None:
         if self._store is not None:
@@ -98,7 +114,7 @@ class Document:
     def begin(self) -> None:
         """Forgets what was read before: somebody else may have changed it since."""
         with self.lock:
-            self._store = self._stamp = None
+            self._store, self._stamp = None, ""
 
     def store(self) -> AnnotationStore:
         """The store, made or opened for the first change."""
@@ -115,6 +131,11 @@ class Document:
         """Of the store; 0 while there is none."""
         return 0 if self._store is None else self._store.revision
 
+    @property
+    def version(self) -> Version:
+        """As it is on disk now."""
+        return {"revision": self.revision, "stamp": self.stamp}
+
     def next_colour(self) -> str:
         """A colour unlike those that the features have."""
         used = [_rgb(feature.colour) for feature in self.features()]
@@ -122,30 +143,8 @@ class Document:
             return PALETTE[0]
         return max(PALETTE, key=lambda colour: min(math.dist(_rgb(colour), other) for other in used))
 
-    def keep_aside(self, feature: StoredFeature) -> Path:
-        """Writes a copy of one feature as an .scns of its own, before it is removed."""
-        store = self.store()
-        slices = {z: store.mask(feature.id, z) for z in feature.drawn}
-        n_slices, height, width = store.shape
-        path = self._kept_aside / f"{self.name} {feature.id} {time.strftime('%Y%m%d-%H%M%S')}.scns"
-        copy = Feature(feature.title, feature.box_size, {z: list(at) for z, at in feature.boxes.items()}, slices)
-        tomogram = str(self._project.tomogram(self.name))
-        write_scns(path, Annotation(tomogram, n_slices, height, width, store.pixel_size, (copy,)))
-        return path
 
-    def put_back(self, copy: Path, colour: str) -> StoredFeature:
-        """Makes a feature again of what ``keep_aside`` wrote."""
-        kept = read_scns(copy).features[0]
-        store = self.store()
-        feature = store.add_feature(kept.title, kept.box_size, colour)
-        for z, centres in kept.boxes.items():
-            store.set_boxes(feature.id, z, centres)
-        for z, mask in kept.slices.items():
-            store.write_patch(feature.id, z, 0, 0, mask > 0)
-        return self.feature(feature.id)
-
-
-class UnknownFeature(PomError):  # noqa: N818  (what happened, not a fault)
+class UnknownFeature(NotFoundError):  # noqa: N818  (what happened, not a fault)
     """A feature that is not, or no longer, in the annotation."""
 
 
@@ -172,12 +171,3 @@ def _as_stored(index: int, feature: Feature) -> StoredFeature:
     boxes = {z: [(float(x), float(y)) for x, y in centres] for z, centres in feature.boxes.items() if centres}
     colour = feature.colour or default_colour(index)
     return StoredFeature(_id(index), feature.title, colour, feature.box_size, boxes, tuple(sorted(feature.slices)))
-
-
-def _modified(path: Path) -> tuple[int, ...]:
-    """Of a file or of the JSON in an annotation folder: when it was written, and its size."""
-    try:
-        status = (path / DOCUMENT if path.is_dir() else path).stat()
-    except OSError:
-        return (0, 0)
-    return (status.st_mtime_ns, status.st_size)

@@ -1,14 +1,13 @@
 """The features of the tomogram on the page: what is drawn, in which colour, and how much there is of it."""
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nicegui import ui
 
 from pom.app.annotate.dialogs import ask_text, confirm
 from pom.app.annotate.document import counts
-from pom.app.annotate.feature_row import FeatureRow
+from pom.app.annotate.feature_row import FeatureRow, amount
 from pom.io.annotation_store import StoredFeature
 from pom.io.feature_library import Preset
 from pom.words import counted
@@ -61,7 +60,7 @@ class FeaturesPanel:
         return next((feature for feature in self.page.features() if feature.id == feature_id), None)
 
     def _fill_menu(self) -> None:
-        """What can be added: the library's titles and the ontologies that are not there yet, or a new title."""
+        """What can be added: the library's titles and the ontologies that are not there yet, new ones, removed ones."""
         page = self.page
         taken = {feature.title.casefold() for feature in page.features()}
         titles = dict.fromkeys([*(preset.title for preset in page.library.presets()), *page.project.ontologies])
@@ -75,6 +74,11 @@ class FeaturesPanel:
                         ui.label(title)
             ui.separator()
             ui.menu_item("New title …", partial(page.act, self._add_new))
+            for feature in () if page.session is None else page.session.document.removed_features():
+                ui.menu_item(
+                    f"Put {feature.title} back, with {amount(feature)}",
+                    partial(page.act, self.put_back, page.session, feature),
+                )
 
     # Looking
 
@@ -200,29 +204,39 @@ class FeaturesPanel:
             return
         if session is None or not self._is_still_open(session):
             return
-        copy = await page.attempt(session.remove_feature, feature.id)
-        if copy is not None:
-            self._offer_to_put_back(feature, copy)
+        removed = await page.attempt(session.remove_feature, feature.id)
+        if removed is not None and page.session is session:
+            self._offer_to_put_back(session, removed)
 
-    def _offer_to_put_back(self, feature: StoredFeature, copy: Path) -> None:
-        """A bar with a button for as long as the removal is fresh in mind; the copy stays after that, too."""
-        with self._removed:
-            bar = ui.element("div").classes("pom-undo-bar").props("role=status")
-
-        page = self.page
+    def _offer_to_put_back(self, session: "Session", feature: StoredFeature) -> None:
+        """A bar with a button for as long as the removal is fresh in mind; the menu offers it after that, too."""
+        with self._removed, ui.element("div").classes("pom-undo-bar").props("role=status") as bar:
+            ui.label(f"{feature.title} was removed.")
+            button = ui.button("Put it back").props("dense outline")
+            going = ui.timer(SECONDS_TO_UNDO, bar.delete, once=True)
 
         async def put_back() -> None:
-            bar.delete()
-            if page.session is not None:
-                restored = await page.attempt(page.session.put_back, copy, feature.colour)
-                if restored is not None:
-                    page.canvas.reload()
-                    page.activate(restored.id)
+            going.cancel()
+            button.disable()
+            done = await self.put_back(session, feature)
+            if bar.is_deleted:  # another tomogram was opened meanwhile
+                return
+            if done:
+                bar.delete()
+            else:
+                button.enable()
 
-        with bar:
-            ui.label(f"{feature.title} was removed.")
-            ui.button("Put it back", on_click=partial(page.act, put_back)).props("dense outline")
-            ui.timer(SECONDS_TO_UNDO, bar.delete, once=True)
+        button.on_click(partial(self.page.act, put_back))
+
+    async def put_back(self, session: "Session", feature: StoredFeature) -> bool:
+        """Puts a removed feature of a tomogram back; returns whether that was done."""
+        page = self.page
+        if not self._is_still_open(session) or await page.attempt(session.put_back, feature.id) is None:
+            return False
+        if page.session is session:
+            page.canvas.reload()
+            page.activate(feature.id)
+        return True
 
     async def add_ontology(self, feature_id: str) -> None:
         """Writes a feature's title into the configuration, so that networks can learn it."""

@@ -11,8 +11,11 @@ from nicegui import ui
 from pom.app.annotate.buttons import attribute
 from pom.errors import PomError
 from pom.io.checkpoints import CARD_FILE, read_card
-from pom.jobs.background import BackgroundJobs, JobReport, State
+from pom.io.stamps import FileStamp, file_stamp
+from pom.jobs.background import BackgroundJobs, Job, JobReport, State
+from pom.jobs.claims import Holder
 from pom.project.paths import Project
+from pom.workflow.alone import SAMPLING, at_work, refusal, training
 
 if TYPE_CHECKING:
     from pom.app.annotate.page import AnnotatePage
@@ -48,19 +51,21 @@ class JobsPanel:
         self._ontologies = ui.element("div").classes("pom-networks").props('role=list aria-label="Networks"')
         self._list = ui.element("div").classes("pom-jobs").props('role=list aria-label="Jobs"')
         self._rows: dict[str, _OntologyRow] = {}
+        self._known: dict[str, tuple[FileStamp, Figures | None]] = {}
+        """Of the networks' cards, which are read again only where they have changed."""
         ui.timer(SECONDS_BETWEEN_LOOKS, self.look)
 
     async def look(self) -> None:
         """Shows how the jobs stand now; called every two seconds."""
         try:
-            reports, trained = await asyncio.to_thread(self._read)
+            reports, trained, busy = await asyncio.to_thread(self._read)
         except PomError as error:
             self._ontologies.clear()
             self._rows = {}
             with self._ontologies:
                 ui.label(str(error)).classes("pom-warning pom-small")
             return
-        self._show_ontologies(trained)
+        self._show_ontologies(trained, busy)
         self._running = {report.job.command for report in reports if report.state is State.RUNNING}
         self._initialize.set_enabled(INITIALIZE not in self._running)
         for ontology, row in self._rows.items():
@@ -68,11 +73,18 @@ class JobsPanel:
         self._show_jobs(reports[:MOST_SHOWN])
         await self._page.read_layers()
 
-    def _read(self) -> tuple[list[JobReport], dict[str, Figures | None]]:
+    def _read(self) -> tuple[list[JobReport], dict[str, Figures | None], Mapping[str, Holder]]:
         project = self._page.project
-        return self._jobs.reports(), {ontology: _figures(project, ontology) for ontology in project.ontologies}
+        figures = {ontology: self._figures(project, ontology) for ontology in project.ontologies}
+        return self._jobs.reports(), figures, at_work(project)
 
-    def _show_ontologies(self, trained: Mapping[str, Figures | None]) -> None:
+    def _figures(self, project: Project, ontology: str) -> Figures | None:
+        stamp, known = file_stamp(project.single_network(ontology) / CARD_FILE), self._known.get(ontology)
+        if known is None or known[0] != stamp:
+            known = self._known[ontology] = stamp, _figures(project, ontology)
+        return known[1]
+
+    def _show_ontologies(self, trained: Mapping[str, Figures | None], busy: Mapping[str, Holder]) -> None:
         if list(trained) != list(self._rows) or not trained:
             self._ontologies.clear()
             start = partial(self._page.act, self._start)
@@ -83,7 +95,9 @@ class JobsPanel:
                         "pom-muted"
                     )
         for ontology, figures in trained.items():
-            self._rows[ontology].figures.text = _said(figures)
+            holder = busy.get(training(ontology))
+            trained_now = "" if holder is None else f"; process {holder.pid} on {holder.host} is training it"
+            self._rows[ontology].figures.text = _said(figures) + trained_now
 
     def _show_jobs(self, reports: Sequence[JobReport]) -> None:
         for gone in self._reports.keys() - {report.job.id for report in reports}:
@@ -96,8 +110,16 @@ class JobsPanel:
             self._reports[report.job.id].show(report)
 
     async def _start(self, command: Sequence[str]) -> None:
-        if await self._page.attempt(self._jobs.start, command) is not None:
+        if await self._page.attempt(self._begin, command) is not None:
             await self.look()
+
+    def _begin(self, command: Sequence[str]) -> Job:
+        """Starts a command, unless one that was begun in a terminal, say, does the same."""
+        work = SAMPLING if tuple(command) == INITIALIZE else training(command[-1])
+        holder = at_work(self._page.project).get(work)
+        if holder is not None:
+            raise PomError(refusal(work, holder))
+        return self._jobs.start(command)
 
     async def _stop(self, identifier: str) -> None:
         await self._page.attempt(self._jobs.stop, identifier)

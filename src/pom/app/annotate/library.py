@@ -1,6 +1,8 @@
 """The feature library: presets that make an annotation look alike everywhere, and go to Ais and back."""
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -8,32 +10,29 @@ from nicegui import events, ui
 
 from pom.app.annotate.buttons import icon_button
 from pom.app.annotate.dialogs import confirm
+from pom.app.annotate.preset_dialog import PresetDialog, preset_of
 from pom.errors import PomError
 from pom.io.annotation_store import StoredFeature
 from pom.io.feature_library import (
+    LARGEST_FILE,
     USUAL_OPACITY,
     FeatureLibrary,
     Preset,
     ais_library_text,
+    entry_of,
     parse_ais_library,
     preset_from,
 )
+from pom.io.stamps import FileStamp, file_stamp
 from pom.words import counted
-from pom.workflow.feature_library import load_library, save_library
+from pom.workflow.feature_library import change_library, load_library
 
 if TYPE_CHECKING:
     from pom.app.annotate.page import AnnotatePage
 
-LARGEST_UPLOAD = 4 << 20
 EXPORT_NAME = "feature_library.txt"
-NUMBERS = (
-    ("box_size", "Box side, pixels", 1.0, 65535.0, 1.0),
-    ("brush_size", "Brush size, nm", 1.0, 5000.0, 1.0),
-    ("alpha", "Opacity, 0 to 1", 0.0, 1.0, 0.05),
-    ("level", "Level, 0 to 256", 0.0, 256.0, 1.0),
-    ("dust", "Dust, nm³", 0.0, 1e9, 1.0),
-    ("render_alpha", "Rendered opacity, 0 to 1", 0.0, 1.0, 0.05),
-)
+SECONDS_BETWEEN_LOOKS = 2.0
+"""At the file, which other pages and servers may have changed."""
 
 
 class LibraryPanel:
@@ -42,6 +41,7 @@ class LibraryPanel:
     def __init__(self, page: "AnnotatePage") -> None:
         self._page = page
         self._library = FeatureLibrary()
+        self._stamp: FileStamp | None = None
         ui.label("Presets for features, kept with the project and shared by all tomograms.").classes(
             "pom-muted pom-small"
         )
@@ -53,11 +53,14 @@ class LibraryPanel:
             )
             pick = ui.button("Import", icon="sym_o_upload").props("dense outline").tooltip(f"Ais' {EXPORT_NAME}")
         self._upload = ui.upload(
-            on_upload=self._import, on_rejected=self._rejected, auto_upload=True, max_file_size=LARGEST_UPLOAD
+            on_upload=self._import, on_rejected=self._rejected, auto_upload=True, max_file_size=LARGEST_FILE
         )
         self._upload.props('accept=".txt,.json" aria-label="Import a feature library"').classes("hidden")
         pick.on("click", lambda: self._upload.run_method("pickFiles"))
-        self.reload()
+        with contextlib.suppress(PomError):  # the first look says it
+            self._library = load_library(page.project)
+        self._show()
+        ui.timer(SECONDS_BETWEEN_LOOKS, self.look)
 
     # For the other panels
 
@@ -75,7 +78,7 @@ class LibraryPanel:
         return None if preset is None else preset.hex_colour
 
     async def take(self, feature: StoredFeature) -> None:
-        """Makes a preset of a feature as it is drawn on this page."""
+        """Makes a preset of a feature as it is drawn on this page; one of its title keeps what else it says."""
         view = self._page.view
         values: dict[str, object] = {
             "title": feature.title,
@@ -84,17 +87,30 @@ class LibraryPanel:
             "brush_size": view.brush,
             "alpha": view.opacity.get(feature.id, USUAL_OPACITY),
         }
-        await self._save(partial(self._with, values, None), f"{feature.title} is in the library.")
+
+        def change(library: FeatureLibrary) -> FeatureLibrary:
+            preset = library.get(feature.title) or library.new_preset(feature.title, feature.box_size)
+            return library.with_preset(preset_from({**entry_of(preset), **values}, "The preset"))
+
+        await self._change(change, f"{feature.title} is in the library.")
 
     # Showing
 
-    def reload(self) -> None:
-        """Reads the library again: another page may have changed it."""
-        try:
-            self._library = load_library(self._page.project)
-        except PomError as error:
-            ui.notify(str(error), type="negative", multi_line=True, close_button="Close", timeout=10_000)
+    async def look(self) -> None:
+        """Shows the library as it is on disk, if somebody else has changed it there."""
+        project = self._page.project
+        stamp = await asyncio.to_thread(file_stamp, project.feature_library)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        library = await self._page.attempt(load_library, project)
+        if library is not None and library != self._library:
+            self._take_over(library)
+
+    def _take_over(self, library: FeatureLibrary) -> None:
+        self._library = library
         self._show()
+        self._page.refresh()
 
     def _show(self) -> None:
         self._list.clear()
@@ -123,61 +139,31 @@ class LibraryPanel:
         await self._ask(preset, preset.title)
 
     async def _ask(self, preset: Preset, instead_of: str | None) -> None:
-        """A dialog with all fields of a preset."""
-        with ui.dialog() as dialog, ui.card():
-            ui.label("New preset" if instead_of is None else f"Preset {preset.title}").classes("pom-heading")
-            title = ui.input("Title", value="" if instead_of is None else preset.title).props(
-                "dense outlined autofocus"
-            )
-            colour = ui.color_input("Colour", value=preset.hex_colour).props("dense outlined")
-            with ui.element("div").classes("pom-preset-fields"):
-                numbers = {
-                    key: ui.number(label, value=getattr(preset, key), min=low, max=high, step=step).props(
-                        "dense outlined"
-                    )
-                    for key, label, low, high, step in NUMBERS
-                }
-            hide = ui.checkbox("Hidden at first", value=preset.hide).props("dense")
-            with ui.row().classes("w-full justify-end gap-2"):
-                ui.button("Cancel", on_click=dialog.close).props("flat")
-                ui.button("Save", on_click=lambda: dialog.submit(True)).props("unelevated text-color=dark")
-        saved = await dialog
-        values: dict[str, object] = {
-            **preset.others,
-            "title": (title.value or "").strip(),
-            "colour": colour.value,
-            **{key: number.value for key, number in numbers.items()},
-            "hide": bool(hide.value),
-        }
-        dialog.delete()
-        if saved:
-            await self._save(partial(self._with, values, instead_of), f"{values['title']} is saved.")
+        """Shows a dialog with all fields of a preset until they are saved, or nobody wants that any more."""
+        dialog = PresetDialog(preset, is_new=instead_of is None)
 
-    def _with(self, values: dict[str, object], instead_of: str | None) -> FeatureLibrary:
-        floats: dict[str, object] = {
-            key: float(str(values[key])) for key in ("brush_size", "alpha", "dust", "render_alpha") if key in values
-        }
-        preset = preset_from({**values, **floats}, "The preset")
-        return load_library(self._page.project).with_preset(preset, instead_of)
+        def change(entered: Mapping[str, object], library: FeatureLibrary) -> FeatureLibrary:
+            return library.with_edited(preset_of(entered), instead_of)
+
+        while (entered := await dialog.entered()) is not None:
+            if await self._change(partial(change, entered), f"{entered['title']} is saved."):
+                break
+        dialog.delete()
 
     async def _remove(self, preset: Preset) -> None:
         details = ["What is drawn in the tomograms stays as it is."]
         if await confirm(f"Delete the preset {preset.title}?", details, yes="Delete"):
-            await self._save(lambda: load_library(self._page.project).without(preset.title), "")
+            await self._change(lambda library: library.without(preset.title))
 
-    async def _save(self, change: Callable[[], FeatureLibrary], said: str) -> None:
-        def save() -> FeatureLibrary:
-            library = change()
-            save_library(self._page.project, library)
-            return library
-
-        library = await self._page.attempt(save)
-        if library is not None:
-            self._library = library
-            self._show()
-            self._page.refresh()
-            if said:
-                ui.notify(said)
+    async def _change(self, change: Callable[[FeatureLibrary], FeatureLibrary], said: str = "") -> bool:
+        """Changes the library on disk and here; returns whether that was done, after the page was told why not."""
+        library = await self._page.attempt(change_library, self._page.project, change)
+        if library is None:
+            return False
+        self._take_over(library)
+        if said:
+            ui.notify(said)
+        return True
 
     # From and to Ais
 
@@ -190,7 +176,7 @@ class LibraryPanel:
         imported = await self._page.attempt(parse_ais_library, data, name)
         if imported is not None:
             said = f"{counted(len(imported.presets), 'preset')} imported."
-            await self._save(lambda: load_library(self._page.project).merged_with(imported), said)
+            await self._change(lambda library: library.merged_with(imported), said)
 
     def _rejected(self) -> None:
         ui.notify(f"That is no feature library: choose Ais' {EXPORT_NAME}.", type="negative")

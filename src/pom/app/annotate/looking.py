@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from pom.app.annotate.canvas import CanvasFeature, CanvasLayer, CanvasProps, Tool
+from pom.app.annotate.document import Version
 from pom.app.slices.layers import Layer
 from pom.io.annotation_store import StoredFeature
 from pom.io.feature_library import USUAL_OPACITY
@@ -56,7 +57,7 @@ def canvas_props(
     view: View,
     features: Iterable[StoredFeature],
     layers: Iterable[Layer],
-    may_edit: bool,
+    version: Version | None,
     colour_of: Callable[[str], str],
 ) -> CanvasProps:
     """All that can change while a tomogram is shown, but for the slice, which the canvas goes to by itself.
@@ -65,11 +66,12 @@ def canvas_props(
         view: of the page.
         features: of the tomogram.
         layers: that can be laid over a slice.
-        may_edit: whether the page may change the annotation.
+        version: the annotation as the page knows it; None where it may not change it.
         colour_of: the colour of a layer, by its title.
     """
     return {
-        "may_edit": may_edit,
+        "may_edit": version is not None,
+        "version": version,
         "features": [_feature(view, feature) for feature in features],
         "active": view.active or None,
         "tool": cast("Tool", view.tool),

@@ -2,32 +2,35 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nicegui import events, ui
+from nicegui import background_tasks, events, ui
 
+from pom.app.annotate.address_bar import AddressBar
+from pom.app.annotate.banner import Banner
 from pom.app.annotate.buttons import icon_button
 from pom.app.annotate.canvas import CanvasProps, CanvasTomogram, SliceCanvas
-from pom.app.annotate.document import Stamp, annotated_slices
+from pom.app.annotate.document import annotated_slices
 from pom.app.annotate.features import FeaturesPanel
 from pom.app.annotate.jobs import JobsPanel
+from pom.app.annotate.known import Known, know
 from pom.app.annotate.library import LibraryPanel
 from pom.app.annotate.looking import Shown, View, canvas_props
 from pom.app.annotate.session import Session, Sessions
+from pom.app.annotate.shared import Shared
 from pom.app.annotate.suggestions import SuggestionsPanel
 from pom.app.annotate.tomograms import TomogramsPanel
 from pom.app.annotate.tools import ImagePanel, ToolOptions, ToolStrip
-from pom.app.frame import PLACES, address_of, frame
+from pom.app.frame import PLACES, frame
 from pom.app.slices.layers import layers_of
 from pom.app.slices.volumes import file_tag
 from pom.errors import PomError
 from pom.io.annotation_store import StoredFeature
-from pom.io.mrc import read_header, resolve_voxel_size
+from pom.io.mrc import pixel_size_nm, read_header
 from pom.io.palette import PALETTE
 from pom.project.paths import Project
 
@@ -38,16 +41,16 @@ Result = TypeVar("Result")
 LOOKS_AT = "pom-looks-at"
 """Under which the canvas keeps, in the tab, what is only looked at."""
 SECONDS_TO_ANSWER = 10.0
-SECONDS_TO_ADDRESS = 0.3
-"""While somebody scrolls, the address follows in such steps: browsers refuse to change it very often."""
+SECONDS_TO_STAY = 1.0
+"""Whoever looks at a tomogram for so long is not just passing by: the networks are prepared for it."""
 NO_TOMOGRAMS = "There is no tomogram in {folder}: put some there, named NAME.mrc, and load this page again."
 
 
 class AnnotatePage:
     """What the panels of one page share: the tomogram, how it is looked at, and the canvas."""
 
-    def __init__(self, sessions: Sessions, tab: str, address: str) -> None:
-        self.sessions = sessions
+    def __init__(self, sessions: Sessions, shared: Shared, tab: str, address: str) -> None:
+        self.sessions, self.shared = sessions, shared
         self.client = ui.context.client
         self.view = View()
         self.session: Session | None = None
@@ -56,9 +59,10 @@ class AnnotatePage:
         """What the page only looked at before it was loaded again: it is not to be faster than whoever edits that."""
         self._tab, self._address = tab, address
         self._loop = asyncio.get_running_loop()
-        self._refreshing = self._addressing = False
-        self._url = ""
-        self._stamp: Stamp = ()
+        self._known = Known()
+        self._to_activate = ""
+        """A feature that is to be drawn as soon as the page knows it."""
+        self._refreshing = self._reading = self._read_again = False
 
     @property
     def project(self) -> Project:
@@ -71,8 +75,8 @@ class AnnotatePage:
         return self.session is not None and self.session.may_edit
 
     def features(self) -> tuple[StoredFeature, ...]:
-        """The features of the tomogram on the page."""
-        return () if self.session is None else self.session.document.features()
+        """The features of the tomogram on the page, as they were read last."""
+        return self._known.features
 
     def active(self) -> StoredFeature | None:
         """The feature that is drawn."""
@@ -91,19 +95,13 @@ class AnnotatePage:
             self.strip = ToolStrip(self)
             with ui.element("div").classes("pom-middle"):
                 self.options = ToolOptions(self)
-                self._build_banner()
+                self.banner = Banner(self.edit_here, lambda: self.canvas.reload())  # noqa: PLW0108  (made later)
                 self._stage = ui.element("div").classes("pom-stage-room")
             self._build_panel()
+        self._address_bar = AddressBar(lambda: None if self.shown is None else (self.shown.name, self.view.z))
 
     def _step_button(self, icon: str, label: str, step: int) -> None:
         icon_button(icon, label, lambda: self.tomograms.step(step))
-
-    def _build_banner(self) -> None:
-        with ui.row().classes("pom-banner").props("role=alert") as self._banner:
-            self._banner_text = ui.label()
-            self._edit_here = ui.button("Edit here", on_click=self.edit_here).props("dense outline")
-            self._newer = ui.button("Show the changes", on_click=self._show_changes).props("dense outline")
-        self._banner.set_visibility(False)
 
     def _build_panel(self) -> None:
         with ui.element("aside").classes("pom-panel").props('aria-label="Panel"'):
@@ -135,40 +133,42 @@ class AnnotatePage:
         self.looks_at = ""
         if opened is None:
             return
-        session, shown = opened
+        session, shown, known = opened
         if self.session is not None:
             self.session.leave()
-        self.session, self.shown = session, shown
+        self.session, self.shown, self._known = session, shown, known
         session.listen(self._told)
-        self._stamp = session.document.stamp
+        self.banner.drawn(known.stamp)
         n_slices = shown.shape[0]
         self.view.z = n_slices // 2 if z is None else min(max(z, 0), n_slices - 1)
         self.view.hidden, self.view.opacity = set(), {}
-        first = next(iter(self.features()), None)
-        self.view.active = "" if first is None else first.id
+        self.view.active = self._to_activate = ""
         self._title.text = name
         self.features_panel.clear()
+        self._choose_active()
         self._make_canvas()
         if at is not None and z is not None:
             self.go_to(z, at)
         self.refresh()
         self.image.refresh()
         self.tomograms.refresh_current()
-        # The first tomogram takes the place of the address that was asked for: 'back' leads out of the page.
-        self._show_address(push=bool(self._url))
+        self._address_bar.show()
+        self._prepare_networks()
 
-    def _open(self, name: str, look: bool) -> tuple[Session, Shown]:
+    def _open(self, name: str, look: bool) -> tuple[Session, Shown, Known]:
         session = self.sessions.open(name, tab=self._tab, address=self._address, look=look)
         try:
             path = self.project.tomogram(name)
             header = read_header(path)
-            voxel_size = resolve_voxel_size(header, self.project.configuration.apix)[1] / 10
+            pixel_size = pixel_size_nm(header, self.project.configuration.apix)
             layers = tuple(layers_of(self.project, name))
-            session.document.features()  # read here, in a thread, and kept
+            known = know(session)
+            if known.fault:
+                raise PomError(known.fault)
         except PomError:
             session.close()  # or the right to edit would be kept for nothing
             raise
-        return session, Shown(name, header.shape, voxel_size, layers, file_tag(path))
+        return session, Shown(name, header.shape, pixel_size, layers, file_tag(path)), known
 
     def _make_canvas(self) -> None:
         """A canvas of its own for each tomogram: nothing of the one before can be drawn into this one."""
@@ -212,6 +212,21 @@ class AnnotatePage:
         self._push_all()
         if not same:
             self.image.refresh()
+            self._prepare_networks()
+
+    def _prepare_networks(self) -> None:
+        """Has the networks made ready for the tomogram, unless the page shows another one in a moment."""
+        shown = self.shown
+
+        async def gone() -> bool:
+            return self.shown is None or shown is None or self.shown.name != shown.name or self.client.is_deleted
+
+        async def prepare() -> None:
+            await asyncio.sleep(SECONDS_TO_STAY)
+            if shown is not None and not await gone():
+                await self.shared.pictures.prepare(shown.name, gone)
+
+        background_tasks.create(prepare(), name="prepare networks")
 
     def go_to(self, z: int, at: tuple[float, float] | None = None) -> None:
         """Shows slice ``z``, and the place (x, y) in its middle if one is given."""
@@ -220,7 +235,7 @@ class AnnotatePage:
         z = min(max(z, 0), self.shown.shape[0] - 1)
         self.canvas.go_to(z, *(at or (None, None)))
         self.view.z = z
-        self._show_address()
+        self._address_bar.show()
 
     def next_annotated(self, direction: int, feature: StoredFeature | None = None) -> None:
         """Goes to the nearest slice with something of a feature, of any without one, in that direction."""
@@ -233,16 +248,6 @@ class AnnotatePage:
             self.go_to(slices[0] if direction > 0 else slices[-1])
         else:
             ui.notify("There is no annotated slice in this direction.")
-
-    def _show_address(self, *, push: bool = False) -> None:
-        """The address bar says what is shown, so that it can be sent and loaded again."""
-        if self.shown is None:
-            return
-        url = address_of(self.shown.name, self.view.z)
-        if url != self._url:
-            self._url = url
-            what = "pushState" if push else "replaceState"
-            ui.run_javascript(f"history.{what}(history.state, '', {json.dumps(url)})")
 
     # Between the canvas and the panels
 
@@ -258,7 +263,7 @@ class AnnotatePage:
 
     def _props(self) -> CanvasProps:
         shown, _ = self._open_now()
-        return canvas_props(self.view, self.features(), shown.layers, self.may_edit, self.colour_of)
+        return canvas_props(self.view, self.features(), shown.layers, self._known.version, self.colour_of)
 
     def colour_of(self, title: str) -> str:
         """The colour of a layer: that of the feature of its title, or of the library's, or one of the palette."""
@@ -270,15 +275,7 @@ class AnnotatePage:
 
     def _on_z(self, event: events.GenericEventArguments) -> None:
         self.view.z = int(event.args)
-        if not self._addressing:
-            self._addressing = True
-            self._loop.call_later(SECONDS_TO_ADDRESS, self._show_address_now)
-
-    def _show_address_now(self) -> None:
-        self._addressing = False
-        if not self.client.is_deleted:
-            with self.client:
-                self._show_address()
+        self._address_bar.show_soon()
 
     def _on_tool(self, event: events.GenericEventArguments) -> None:
         self.choose_tool(str(event.args))
@@ -297,7 +294,11 @@ class AnnotatePage:
         self.activate(str(event.args))
 
     def activate(self, feature_id: str) -> None:
-        """Chooses the feature that is drawn."""
+        """Chooses the feature that is drawn; one that is only just made, as soon as the page knows it."""
+        if feature_id not in [feature.id for feature in self.features()]:
+            self._to_activate = feature_id
+            return
+        self._to_activate = ""
         self.push(active=feature_id)
         self.features_panel.refresh()
 
@@ -308,7 +309,7 @@ class AnnotatePage:
 
     def _on_saving(self, event: events.GenericEventArguments) -> None:
         if event.args == "refused":
-            self.refresh()
+            self._refresh_soon()
 
     # Changes
 
@@ -320,16 +321,21 @@ class AnnotatePage:
                 await result
 
     async def attempt(self, action: Callable[..., Result], *arguments: Any, **named: Any) -> Result | None:
-        """Does something that may take a while or fail; None, and a message on the page, where it fails."""
+        """Does in a thread what may take a while or fail; None, and a message on the page, where it fails."""
+        return await self.reported(asyncio.to_thread(action, *arguments, **named))
+
+    async def reported(self, work: Awaitable[Result]) -> Result | None:
+        """What comes of some work; None, and a message on the page, where it fails."""
         try:
-            return await asyncio.to_thread(action, *arguments, **named)
+            return await work
         except PomError as error:
             said = str(error)
         except Exception:
             log.exception("A fault of the program, not of whoever uses it:")
             said = "This did not work, by a fault of the program: the server has written down what happened."
-        with self.client:
-            ui.notify(said, type="negative", multi_line=True, timeout=10_000, close_button="Close")
+        if not self.client.is_deleted:
+            with self.client:
+                ui.notify(said, type="negative", multi_line=True, timeout=10_000, close_button="Close")
         return None
 
     def _told(self) -> None:
@@ -344,63 +350,60 @@ class AnnotatePage:
 
     def _refresh_now(self) -> None:
         self._refreshing = False
-        if not self.client.is_deleted:
-            with self.client:
-                self.refresh()
+        background_tasks.create(self.update(), name="update page")
+
+    async def update(self) -> None:
+        """Reads the annotation and who edits it, in a thread, and shows that; once at a time."""
+        if self._reading:
+            self._read_again = True
+            return
+        self._reading = True
+        try:
+            self._read_again = True
+            while self._read_again and self.session is not None and not self.client.is_deleted:
+                self._read_again = False
+                session = self.session
+                known = await self.reported(asyncio.to_thread(know, session))
+                if known is not None and session is self.session and not self.client.is_deleted:
+                    self._known = replace(known, features=self.features()) if known.fault else known
+                    with self.client:
+                        self.refresh()
+        finally:
+            self._reading = False
 
     def refresh(self) -> None:
-        """Brings the page up to date with the annotation."""
+        """Brings the page up to date with what is known of the annotation."""
         if self.session is None:
             return
-        try:
-            features = self.features()
-        except PomError as error:
-            self._say_banner(str(error), free=False)
-            return
-        if self.view.active not in [feature.id for feature in features]:
-            self.view.active = features[0].id if features else ""
-        self._push_all()
-        self.features_panel.refresh()
-        self._refresh_banner()
+        if not self._known.fault:
+            self._choose_active()
+            self._push_all()
+            self.features_panel.refresh()
+        self.banner.show(self._known, may_edit=self.may_edit)
 
-    def _refresh_banner(self) -> None:
-        if self.session is None or self.session.may_edit:
-            self._banner.set_visibility(False)
-            return
-        other = self.session.other_editor()
-        if other is None:
-            self._say_banner("You are looking. Nobody edits this tomogram now.", free=True)
-        else:
-            self._say_banner(f"{other.sentence()} You may look, but not change anything.", free=False)
-
-    def _say_banner(self, text: str, *, free: bool) -> None:
-        self._banner.set_visibility(True)
-        self._banner_text.text = text
-        self._edit_here.set_visibility(free)
-        self._newer.set_visibility(self.session is not None and self._stamp != self.session.document.stamp)
-
-    def _show_changes(self) -> None:
-        session = self._open_now()[1]
-        self._stamp = session.document.stamp
-        self.canvas.reload()
-        self._refresh_banner()
+    def _choose_active(self) -> None:
+        """Draws the feature that it should, or the first one where that is gone."""
+        ids = [feature.id for feature in self.features()]
+        if self._to_activate in ids:
+            self.view.active, self._to_activate = self._to_activate, ""
+        elif self.view.active not in ids:
+            self.view.active = ids[0] if ids else ""
 
     async def edit_here(self) -> None:
         """Takes the right to edit, and shows the annotation as it is now."""
-        if self.session is None or not await self.attempt(self.session.take_edit):
-            self.refresh()
-            return
-        self._make_canvas()
-        self.refresh()
+        taken = self.session is not None and await self.attempt(self.session.take_edit)
+        await self.update()
+        if taken:
+            self._make_canvas()
+            self.banner.drawn(self._known.stamp)
 
     # The page's life
 
     async def tick(self) -> None:
         """Every second: what others may have changed."""
-        if self.session is not None and not self.session.may_edit:
-            with contextlib.suppress(PomError):  # refresh says it
-                await asyncio.to_thread(self.session.document.features)
-            self.refresh()
+        self.suggestions.look()
+        if not self.may_edit:
+            await self.update()
 
     def lost(self) -> None:
         """The browser is away."""
@@ -411,7 +414,7 @@ class AnnotatePage:
         """The browser is there again."""
         if self.session is not None:
             await asyncio.to_thread(self.session.back)
-            self.refresh()
+            await self.update()
 
     async def close(self) -> None:
         """The page is gone."""
@@ -419,13 +422,13 @@ class AnnotatePage:
             await asyncio.to_thread(self.session.close)
 
 
-async def annotate_page(sessions: Sessions, tomogram: str, z: int | None) -> None:
+async def annotate_page(sessions: Sessions, shared: Shared, tomogram: str, z: int | None) -> None:
     """Builds the page for one browser."""
     with frame(sessions.project, PLACES[0]) as header:
         pass
     client = ui.context.client
     await client.connected()  # whoever only fetches the address takes no right to edit from anybody
-    page = AnnotatePage(sessions, client.tab_id or "", client.ip)
+    page = AnnotatePage(sessions, shared, client.tab_id or "", client.ip)
     page.build(header)
     client.on_disconnect(page.lost)
     client.on_connect(page.back)
@@ -443,3 +446,5 @@ async def annotate_page(sessions: Sessions, tomogram: str, z: int | None) -> Non
         return
     await page.show_tomogram(tomogram, z)
     ui.timer(1.0, page.tick)
+    # Of thousands of tomograms this takes a while; nobody waits for it.
+    await page.tomograms.fill()

@@ -8,20 +8,18 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from pom.app.annotate.document import Document, UnknownFeature
-from pom.app.annotate.session import NotEditing, Sessions, UnknownSession
-from pom.errors import DiskError, PomError
-from pom.words import listed
+from pom.app.annotate.document import Document
+from pom.app.annotate.session import Sessions
+from pom.app.answers import TooLargeError
+from pom.errors import PomError
 
 log = logging.getLogger(__name__)
 
-INVALID, NOT_FOUND, CONFLICT, TOO_LARGE, NO_SPACE = 422, 404, 409, 413, 507
 MOST_BYTES = 64 * 1024 * 1024
 """Of a request; a slice of 16,384 x 16,384 pixels takes 45 MB."""
 MOST_BOXES = 10_000
@@ -55,8 +53,8 @@ class Boxes(_Body):
     boxes: Annotated[list[tuple[Coordinate, Coordinate]], Field(max_length=MOST_BOXES)]
 
 
-class _JsonErrors(APIRoute):
-    """Says in JSON what is wrong with a request: one sentence under 'error'."""
+class _Limited(APIRoute):
+    """Looks at how large a request says that it is, before it is read."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -65,28 +63,15 @@ class _JsonErrors(APIRoute):
             length = request.headers.get("content-length", "")
             # Without a length, in chunks, it could be of any size.
             if request.method == "POST" and (not length.isdecimal() or int(length) > MOST_BYTES):
-                return error_response(TOO_LARGE, "The request is larger than any slice.")
-            try:
-                return await handle(request)
-            except RequestValidationError as error:
-                faults = [
-                    f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in error.errors()
-                ]
-                return error_response(INVALID, f"The request is not as it should be ({listed(faults)}).")
-            except PomError as error:
-                return error_response(_status(error), str(error))
+                raise TooLargeError("The request is larger than any slice.")
+            return await handle(request)
 
         return answer
 
 
-def error_response(status: int, sentence: str) -> JSONResponse:
-    """An error as all routes say it."""
-    return JSONResponse({"error": sentence}, status)
-
-
 def session_routes(sessions: Sessions) -> APIRouter:
-    """The routes below ``/api/sessions``."""
-    router = APIRouter(prefix="/api/sessions", route_class=_JsonErrors)
+    """The routes below ``/api/sessions``; errors are raised, see ``pom.app.answers``."""
+    router = APIRouter(prefix="/api/sessions", route_class=_Limited)
 
     # Plain functions, which the framework runs in threads: reading and writing may take a while on a network disk.
     @router.get("/{sid}/slices/{z}")
@@ -97,21 +82,21 @@ def session_routes(sessions: Sessions) -> APIRouter:
         return JSONResponse({"features": masks}, headers={"Cache-Control": "no-store"})
 
     @router.post("/{sid}/patches")
-    def patch(sid: str, patch: Patch) -> dict[str, int]:
+    def patch(sid: str, patch: Patch) -> Response:
         session = sessions.get(sid)
         _, height, width = _check_z(sessions, session.document, patch.z)
         if patch.x + patch.width > width or patch.y + patch.height > height:
             raise PomError(f"The patch reaches beyond the slice, which is {width} x {height} pixels.")
         mask = _unpack(patch)
-        return {"revision": session.write_patch(patch.feature, patch.z, patch.y, patch.x, mask)}
+        return JSONResponse(session.write_patch(patch.feature, patch.z, patch.y, patch.x, mask))
 
     @router.post("/{sid}/boxes")
-    def boxes(sid: str, boxes: Boxes) -> dict[str, int]:
+    def boxes(sid: str, boxes: Boxes) -> Response:
         session = sessions.get(sid)
         _, height, width = _check_z(sessions, session.document, boxes.z)
         if any(not (0 <= x <= width and 0 <= y <= height) for x, y in boxes.boxes):
             raise PomError(f"A box has its centre outside the slice, which is {width} x {height} pixels.")
-        return {"revision": session.set_boxes(boxes.feature, boxes.z, boxes.boxes)}
+        return JSONResponse(session.set_boxes(boxes.feature, boxes.z, boxes.boxes))
 
     return router
 
@@ -137,12 +122,3 @@ def _unpack(patch: Patch) -> NDArray[np.bool_]:
         raise PomError(f"The patch holds {len(data)} bytes, but {count} pixels take {(count + 7) // 8}.")
     bits = np.unpackbits(np.frombuffer(data, np.uint8), count=count)
     return bits.reshape(patch.height, patch.width).astype(np.bool_)
-
-
-def _status(error: PomError) -> int:
-    if isinstance(error, UnknownSession | UnknownFeature):
-        return NOT_FOUND
-    if isinstance(error, NotEditing):
-        return CONFLICT
-    # A disk that is full now may have room again soon: the browser keeps what it could not save, and tries again.
-    return NO_SPACE if isinstance(error, DiskError) else INVALID

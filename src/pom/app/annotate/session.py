@@ -5,22 +5,19 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pom.app.annotate.document import Document, Stamp
-from pom.app.annotate.editing import Editor, EditRights, this_editor
+from pom.app.annotate.document import Document, Version
+from pom.app.answers import ConflictError, NotFoundError
 from pom.errors import PomError
 from pom.io.annotation_store import StoredFeature
 from pom.io.mrc import read_header
+from pom.io.stamps import FileStamp, file_stamp
 from pom.jobs.claims import LIFETIME, Claim, ClaimLost
+from pom.jobs.editing import Editor, EditRights, this_editor
 from pom.project.paths import Project
-
-if TYPE_CHECKING:
-    from pom.workflow.where_to_look import Suggestion
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +28,11 @@ GRACE = 15.0
 """Seconds after which a page that is gone gives back the right to edit; a reload or a short break costs nothing."""
 
 
-class UnknownSession(PomError):  # noqa: N818  (what happened, not a fault)
+class UnknownSession(NotFoundError):  # noqa: N818  (what happened, not a fault)
     """The page belongs to an earlier run of the server, or was closed."""
 
 
-class NotEditing(PomError):  # noqa: N818
+class NotEditing(ConflictError):  # noqa: N818
     """The page may look but not change anything."""
 
 
@@ -50,7 +47,7 @@ class Session:
         self.tab = tab
         self.editor = this_editor(address)
         self.connected = True
-        self.seen: Stamp | None = None
+        self.seen: Version | None = None
         """The annotation as this page last knew it, while it could change it."""
         self._sessions = sessions
         self._desk = desk
@@ -71,6 +68,11 @@ class Session:
         """Whether this page has the right to edit."""
         return self._desk.holder is self
 
+    @property
+    def version(self) -> Version | None:
+        """The annotation as the page knows it; None where it may not change it."""
+        return self.seen if self.may_edit else None
+
     def other_editor(self) -> Editor | None:
         """Who else edits this tomogram; None where nobody does."""
         holder = self._desk.holder
@@ -84,19 +86,19 @@ class Session:
 
     # Changes: each is on disk when the method returns
 
-    def write_patch(self, feature_id: str, z: int, y: int, x: int, mask: NDArray[np.bool_]) -> int:
-        """Sets the pixels of a rectangle of slice ``z`` whose first corner is (y, x); returns the new revision."""
+    def write_patch(self, feature_id: str, z: int, y: int, x: int, mask: NDArray[np.bool_]) -> Version:
+        """Sets the pixels of a rectangle of slice ``z`` whose first corner is (y, x)."""
         with self._changing():
             feature = self.document.feature(feature_id)
             self.document.store().write_patch(feature.id, z, y, x, mask)
-            return self.document.revision
+            return self.document.version
 
-    def set_boxes(self, feature_id: str, z: int, centres: Sequence[tuple[float, float]]) -> int:
-        """Replaces the boxes of slice ``z`` by some with these centres (x, y); returns the new revision."""
+    def set_boxes(self, feature_id: str, z: int, centres: Sequence[tuple[float, float]]) -> Version:
+        """Replaces the boxes of slice ``z`` by some with these centres (x, y)."""
         with self._changing():
             feature = self.document.feature(feature_id)
             self.document.store().set_boxes(feature.id, z, list(centres))
-            return self.document.revision
+            return self.document.version
 
     def add_feature(self, title: str, box_size: int, colour: str | None = None) -> StoredFeature:
         """Adds a feature; the first one makes the store."""
@@ -114,18 +116,17 @@ class Session:
                 self._refuse_second(title, but=feature_id)
             self.document.store().change_feature(feature.id, title=title, colour=colour, box_size=box_size)
 
-    def remove_feature(self, feature_id: str) -> Path:
-        """Removes a feature with all that was drawn of it; a copy is kept, whose path is returned."""
+    def remove_feature(self, feature_id: str) -> StoredFeature:
+        """Removes a feature with all that was drawn of it, and returns it; it can be put back."""
         with self._changing():
             feature = self.document.feature(feature_id)
-            copy = self.document.keep_aside(feature)
             self.document.store().remove_feature(feature.id)
-            return copy
+            return feature
 
-    def put_back(self, copy: Path, colour: str) -> StoredFeature:
-        """Makes a removed feature again of its copy."""
+    def put_back(self, feature_id: str) -> StoredFeature:
+        """Puts a removed feature back as it was."""
         with self._changing():
-            return self.document.put_back(copy, colour)
+            return self.document.store().restore_feature(feature_id)
 
     def _refuse_second(self, title: str, but: str = "") -> None:
         for feature in self.document.features():
@@ -137,7 +138,7 @@ class Session:
         with self.document.lock:
             self._desk.make_sure(self)
             yield
-            self.seen = self.document.stamp
+            self.seen = self.document.version
         self._desk.tell()
 
     # Being told of changes
@@ -207,16 +208,16 @@ class _Desk:
                 self._claim = self._rights.take(self.document.name, page.editor)
                 if self._claim is None:
                     return False
-            self.holder = page
             self.document.begin()
-            page.seen = self.document.stamp
+            page.seen = self.document.version  # first: what it knew before must never be taken for what is there now
+            self.holder = page
         self.tell()
         return True
 
     def resume(self, page: Session) -> bool:
         """Gives the right back to a page that was away, if nobody has changed anything in the meantime."""
         with self.document.lock:
-            unchanged = page.seen is not None and page.seen == self.document.stamp
+            unchanged = page.seen is not None and page.seen["stamp"] == self.document.stamp
             return self.holder is page or (unchanged and self.take(page))
 
     def make_sure(self, page: Session) -> None:
@@ -234,7 +235,7 @@ class _Desk:
             self.holder = self._claim = None
             self.document.begin()
             raise NotEditing(str(error)) from error
-        if page.seen != self.document.stamp:
+        if page.seen is None or page.seen["stamp"] != self.document.stamp:
             raise NotEditing(CHANGED_ON_DISK.format(name=self.document.name))
 
     def release(self, page: Session) -> None:
@@ -265,13 +266,11 @@ class Sessions:
     def __init__(self, project: Project, *, grace: float = GRACE, lifetime: float = LIFETIME) -> None:
         self.project = project
         self.grace = grace
-        self.suggestions: list[Suggestion] = []
-        """Where to look next, as found last."""
         self.rights = EditRights(project.editing_claims, lifetime)
         self._mutex = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._desks: dict[str, _Desk] = {}
-        self._shapes: dict[str, tuple[int, int, int]] = {}
+        self._shapes: dict[str, tuple[FileStamp, tuple[int, int, int]]] = {}
 
     def open(self, name: str, *, tab: str = "", address: str = "", look: bool = False) -> Session:
         """Opens a tomogram in a page, which may edit it if nobody else does, unless it only wants to ``look``.
@@ -284,8 +283,7 @@ class Sessions:
         with self._mutex:
             desk = self._desks.get(name)
             if desk is None:
-                kept_aside = self.project.removed_features
-                desk = self._desks[name] = _Desk(Document(self.project, name, kept_aside), self.rights)
+                desk = self._desks[name] = _Desk(Document(self.project, name), self.rights)
             session = Session(self, desk, tab, address)
             for page in desk.pages if tab else ():
                 if page.tab == tab:  # loaded again: the page before it is gone, whether that was noticed or not
@@ -311,10 +309,12 @@ class Sessions:
         return session
 
     def shape(self, name: str) -> tuple[int, int, int]:
-        """The shape (z, y, x) of a tomogram; its file is looked at once."""
-        if name not in self._shapes:
-            self._shapes[name] = read_header(self.project.tomogram(name)).shape
-        return self._shapes[name]
+        """The shape (z, y, x) of a tomogram; its header is read again once the file is another one."""
+        path = self.project.tomogram(name)
+        stamp, known = file_stamp(path), self._shapes.get(name)
+        if known is None or known[0] != stamp:
+            known = self._shapes[name] = stamp, read_header(path).shape
+        return known[1]
 
     def forget(self, session: Session, desk: _Desk) -> None:
         """Ends a session; with the last one of a tomogram nothing of it stays in memory."""

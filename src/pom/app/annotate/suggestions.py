@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 from nicegui import ui
 
+from pom.app.annotate.shared import Progress, Shape
+
 if TYPE_CHECKING:
     from pom.app.annotate.page import AnnotatePage
     from pom.workflow.where_to_look import Suggestion
@@ -22,7 +24,8 @@ class SuggestionsPanel:
 
     def __init__(self, page: "AnnotatePage") -> None:
         self._page = page
-        self._done, self._total = 0, 0
+        self._work = page.shared.places
+        self._shown: object = None
         ui.label("Where to look next").classes("pom-section")
         ui.label(
             "Where the networks are unsure or contradict each other, and in tomograms unlike those annotated."
@@ -31,58 +34,56 @@ class SuggestionsPanel:
             self._button = ui.button("Find places", on_click=self._find).props("dense outline")
             self._state = ui.label().classes("pom-muted pom-small pom-number").props("role=status")
         self._list = ui.element("div").classes("pom-suggestions").props('role=list aria-label="Where to look next"')
-        self._show(page.sessions.suggestions)
+        self.look()
 
     async def _find(self) -> None:
-        self._button.disable()
-        self._done = self._total = 0
-        timer = ui.timer(0.5, self._tell)
-        try:
-            found = await self._page.attempt(self._suggest)
-        finally:
-            timer.delete()
-            self._button.enable()
-            self._state.text = ""
-        if found is not None:
-            self._page.sessions.suggestions = found
-            self._show(found)
-            if not found:
-                self._state.text = "There is nothing to suggest."
+        project, shape = self._page.project, self._page.sessions.shape
 
-    def _suggest(self) -> "list[Suggestion]":
-        from pom.networks.devices import choose_devices
-        from pom.workflow.where_to_look import suggest
+        def find(progress: Progress) -> "list[tuple[Suggestion, Shape]]":
+            from pom.networks.devices import choose_devices
+            from pom.workflow.where_to_look import suggest
 
-        project = self._page.project
-        devices = choose_devices(None, project.configuration.GPUS)
-        return suggest(project, devices, most=MOST, progress=self._progressed)
+            devices = choose_devices(None, project.configuration.GPUS)
+            found = suggest(project, devices, most=MOST, progress=progress)
+            return [(suggestion, shape(suggestion.tomogram)) for suggestion in found]
 
-    def _progressed(self, done: int, total: int) -> None:
-        self._done, self._total = done, total
+        self._work.begin(find)
+        self.look()
+        await self._page.reported(self._work.wait())
+        self.look()
 
-    def _tell(self) -> None:
-        self._state.text = f"{self._done} of {self._total} tomograms looked at" if self._total else "Looking …"
+    def look(self) -> None:
+        """Shows how far the search is, whichever page began it, and what was found; called every second."""
+        work = self._work
+        self._button.set_enabled(not work.running)
+        if work.running:
+            self._state.text = f"{work.done} of {work.total} tomograms looked at" if work.total else "Looking …"
+            return
+        if work.result is not self._shown:
+            self._shown = work.result
+            self._show(work.result or [])
+        self._state.text = "There is nothing to suggest." if work.result == [] else ""
 
-    def _show(self, suggestions: "list[Suggestion]") -> None:
+    def _show(self, found: "list[tuple[Suggestion, Shape]]") -> None:
         self._list.clear()
         with self._list:
-            for suggestion in suggestions:
-                self._row(suggestion)
+            for suggestion, shape in found:
+                self._row(suggestion, shape)
 
-    def _row(self, suggestion: "Suggestion") -> None:
+    def _row(self, suggestion: "Suggestion", shape: Shape) -> None:
         page = self._page
         with ui.element("div").props("role=listitem"), ui.element("button").classes("pom-suggestion") as row:
             at = (suggestion.x, suggestion.y)
             row.on("click", partial(page.act, page.show_tomogram, suggestion.tomogram, suggestion.z, at))
-            _picture(page, suggestion)
+            _picture(page, suggestion, shape)
             with ui.element("div").classes("pom-row-title"):
                 ui.label(f"{suggestion.tomogram}, z {suggestion.z}")
                 ui.label(suggestion.reason).classes("pom-muted pom-small pom-reason")
 
 
-def _picture(page: "AnnotatePage", suggestion: "Suggestion") -> None:
+def _picture(page: "AnnotatePage", suggestion: "Suggestion", shape: Shape) -> None:
     """A part of the slice, the place in its middle; y upwards, as on the canvas."""
-    _, height, width = page.sessions.shape(suggestion.tomogram)
+    _, height, width = shape
     scale = PICTURE / (SURROUNDINGS * page.project.configuration.ontology_annotation_box_size)
     left, top = PICTURE / 2 - suggestion.x * scale, PICTURE / 2 - suggestion.y * scale
     with ui.element("div").classes("pom-preview").style(f"width: {PICTURE}px; height: {PICTURE}px"):

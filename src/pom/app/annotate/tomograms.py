@@ -1,14 +1,12 @@
 """The list of tomograms: which are annotated, and with what."""
 
-import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from nicegui import events, ui
+from nicegui import background_tasks, events, ui
 
-from pom.app.annotate.buttons import attribute, icon_button
-from pom.errors import PomError
+from pom.app.annotate.buttons import icon_button
 from pom.words import counted, listed
 from pom.workflow.annotations import AnnotationSummary, annotated
 
@@ -27,7 +25,9 @@ class TomogramsPanel:
     def __init__(self, page: "AnnotatePage") -> None:
         self._page = page
         self._names: list[str] = []
+        self._annotated: Collection[str] = set()
         self._summaries: Mapping[str, AnnotationSummary] = {}
+        """Of those that are annotated; of some or all of them they are read later."""
         self._loaded = 0.0
         self._first = 0
         self._search = ui.input(placeholder="Search", on_change=self._searched).props(
@@ -37,7 +37,7 @@ class TomogramsPanel:
         with ui.row().classes("w-full items-center justify-between pom-list-head"):
             self._only = ui.checkbox("Only annotated", on_change=self._searched).props("dense")
             self._count = ui.label().classes("pom-muted pom-small pom-number")
-            icon_button("sym_o_refresh", "Read the folder again", self.load)
+            icon_button("sym_o_refresh", "Read the folder again", self.read_again)
         self._list = ui.element("div").classes("pom-list").props('role=list aria-label="Tomograms"')
         # Heard here and not by the rows, so that a click on its way to the server outlives its row.
         self._list.on("click", self._clicked, js_handler=TELL_NAME)
@@ -49,23 +49,35 @@ class TomogramsPanel:
             self._after = ui.button("More", on_click=lambda: self._turn(ROWS)).props("flat dense")
 
     async def load(self) -> list[str]:
-        """Reads which tomograms there are, and what is annotated; returns their names."""
-        try:
-            self._names, self._summaries = await asyncio.to_thread(self._read)
-        except PomError as error:
-            ui.notify(str(error), type="negative", multi_line=True, close_button="Close", timeout=10_000)
+        """Reads which tomograms there are, and which are annotated; returns their names."""
+        found = await self._page.attempt(self._read)
+        if found is not None:
+            self._names, self._annotated = found
+            self._loaded = time.monotonic()
         self._show()
         return self._names
 
-    def _read(self) -> tuple[list[str], Mapping[str, AnnotationSummary]]:
+    async def fill(self) -> None:
+        """Reads what is annotated, which can take a while; all pages that want to know wait for the same reading."""
+        project, summaries = self._page.project, self._page.shared.summaries
+        summaries.begin(lambda _progress: annotated(project))
+        found = await self._page.reported(summaries.wait())
+        if found is not None and not self._page.client.is_deleted:
+            self._summaries, self._annotated = found, set(found)
+            self._show()
+
+    async def read_again(self) -> None:
+        """Reads the folder, and then the annotations."""
+        await self.load()
+        await self.fill()
+
+    def _read(self) -> tuple[list[str], Collection[str]]:
         project = self._page.project
-        found = project.tomogram_names(), annotated(project)
-        self._loaded = time.monotonic()
-        return found
+        return project.tomogram_names(), set(project.annotated_names())
 
     def first(self) -> str:
         """The tomogram to begin with: the first that is annotated, or else the first."""
-        return next((name for name in self._names if name in self._summaries), self._names[0])
+        return next((name for name in self._names if name in self._annotated), self._names[0])
 
     async def step(self, step: int) -> None:
         """Shows the next tomogram of the list, or the one before."""
@@ -86,7 +98,8 @@ class TomogramsPanel:
         if shown is not None and shown.name in names:
             self._first = names.index(shown.name) // ROWS * ROWS
         if time.monotonic() - self._loaded > SECONDS_KEPT:
-            ui.timer(0.0, self.load, once=True)
+            self._loaded = time.monotonic()  # lest it be begun twice
+            background_tasks.create(self.read_again())
         self._show()
 
     def _searched(self) -> None:
@@ -102,7 +115,7 @@ class TomogramsPanel:
         return [
             name
             for name in self._names
-            if all(word in name.casefold() for word in words) and (not self._only.value or name in self._summaries)
+            if all(word in name.casefold() for word in words) and (not self._only.value or name in self._annotated)
         ]
 
     async def _clicked(self, event: events.GenericEventArguments) -> None:
@@ -111,9 +124,9 @@ class TomogramsPanel:
 
     def _show(self) -> None:
         names = self._found()
-        self._count.text = f"{len(self._summaries)} of {len(self._names)} annotated"
+        self._count.text = f"{len(self._annotated)} of {len(self._names)} annotated"
         rows = names[self._first : self._first + ROWS]
-        listed = [(name, self._summaries.get(name)) for name in rows]
+        listed = [(name, name in self._annotated, self._summaries.get(name)) for name in rows]
         if listed != self._listed:
             self._listed, self._rows = listed, {}
             self._list.clear()
@@ -144,8 +157,9 @@ class TomogramsPanel:
         summary = self._summaries.get(name)
         with (
             ui.element("div").props("role=listitem"),
-            ui.element("button").classes("pom-row").props(f'data-name="{attribute(name)}"') as row,
+            ui.element("button").classes("pom-row") as row,
         ):
+            row.props["data-name"] = name  # not as a text of properties, where quotes have a meaning
             with ui.element("div").classes("pom-row-head"):
                 ui.label(name).classes("pom-row-title")
                 if summary is not None and not summary.fault:
@@ -153,9 +167,11 @@ class TomogramsPanel:
                     ui.label(boxes).classes("pom-muted pom-small pom-number")
             if summary is not None:
                 what = ui.label(_what(summary)).classes("pom-muted pom-small pom-row-what")
-                what.tooltip(summary.fault or _what(summary))
+                what.props["title"] = summary.fault or _what(summary)
                 if summary.fault:
                     what.classes("pom-warning")
+            elif name in self._annotated:
+                ui.label("Annotated").classes("pom-muted pom-small pom-row-what")
         return row
 
 

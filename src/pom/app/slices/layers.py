@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pom.app.slices.volumes import Range, Volume, file_tag
 from pom.errors import PomError
 from pom.io.checkpoints import CARD_FILE
+from pom.io.volume_files import stored_at
 from pom.project.names import DENSITY, UNKNOWN, without_empty
 from pom.project.paths import Project
-from pom.volumes.normalise import segmentation_top
+from pom.volumes.normalise import full_scale, segmentation_top
 
 Kind = Literal["macromolecule", "output", "network"]
 
@@ -47,7 +48,7 @@ def layers_of(project: Project, name: str) -> list[Layer]:
         *(("macromolecule", title, project.macromolecule(name, title)) for title in macromolecules),
         *(("output", title, project.output(name, title)) for title in (*project.ontologies, UNKNOWN)),
     ]
-    there = [Layer(kind, title, path, file_tag(path)) for kind, title, path in volumes if path.is_file()]
+    there = [Layer(kind, title, path, file_tag(path)) for kind, title, path in volumes if stored_at(path).is_file()]
     networks = {ontology: project.single_network(ontology) / CARD_FILE for ontology in ontologies_with_network(project)}
     return [*there, *(Layer("network", ontology, None, file_tag(card)) for ontology, card in networks.items())]
 
@@ -69,7 +70,7 @@ def share_of_one(volume: Volume, z: int, kind: Kind) -> tuple[NDArray[Any], floa
     image = volume.slab(z)
     dtype = volume.header.dtype
     if kind == "output":
-        return image, 1.0 if dtype.kind == "f" else 127.0 if dtype == np.int8 else 255.0
+        return image, full_scale(dtype)
     seen: SeenRange = volume.measured(SeenRange)
     low, high = seen.with_image(image)
     top = segmentation_top(dtype, low, high)

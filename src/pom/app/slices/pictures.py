@@ -1,28 +1,31 @@
 """What a request asks for, looked up in the project, and the picture of it."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pom.app.answers import NotFoundError
+from pom.app.answers import DroppedError, NotFoundError
 from pom.app.slices.images import jpeg, png, share_to_grey, to_grey
 from pom.app.slices.layers import Layer, layers_of, share_of_one, slice_of_layer
 from pom.app.slices.volumes import Range, Volumes, contrast, file_tag
+from pom.app.slices.waiting import Gone, Newest
 from pom.errors import PomError
 from pom.io.checkpoints import CARD_FILE
-from pom.io.mrc import read_header, resolve_voxel_size
+from pom.io.mrc import pixel_size_nm, read_header
 from pom.project.paths import Project
 
 if TYPE_CHECKING:
     from pom.workflow.slice_preview import SlicePreview
 
+MOST_PREPARED = 4
+"""Tomograms that wait to be prepared, and networks that are."""
 SECONDS_KEPT = 1.0
 """For which a list of names is good; a folder of thousands takes a while to read."""
 LARGEST_SLAB = 101
 MOST_DIGITS = 6
-ANGSTROM_PER_NM = 10.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ class Pictures:
         self._lock = threading.Lock()
         self._names: frozenset[str] = frozenset()
         self._listed = -SECONDS_KEPT
+        self._loading = threading.Lock()
         self._previews: tuple[Project, SlicePreview] | None = None
+        self._preparing = Newest(1, MOST_PREPARED)
 
     def describe(self, name: str) -> dict[str, Any]:
         """A tomogram's size, and what can be laid over it.
@@ -69,7 +74,7 @@ class Pictures:
         path = project.tomogram(name)
         tag, header = file_tag(path), read_header(path)
         layers = [{"id": layer.id, "title": layer.title, "kind": layer.kind} for layer in layers_of(project, name)]
-        nm = resolve_voxel_size(header, project.configuration.apix)[2] / ANGSTROM_PER_NM
+        nm = pixel_size_nm(header, project.configuration.apix)
         return {"name": name, "shape": list(header.shape), "voxel_size_nm": nm, "tag": tag, "layers": layers}
 
     def grey(self, name: str, z: int, n_slices: int) -> Picture:
@@ -108,6 +113,26 @@ class Pictures:
             return self._preview(project, name, layer, z)
         return self._volume_slice(layer, z, depth)
 
+    async def prepare(self, name: str, gone: Gone) -> None:
+        """Finds out what the networks need to know of a tomogram, so that their first answer comes soon.
+
+        One tomogram at a time, the last one first; nothing where no network is trained.
+
+        Args:
+            name: of the tomogram.
+            gone: asks, once its turn has come, whether nobody looks at it any more.
+        """
+        with contextlib.suppress(DroppedError):
+            await self._preparing.do(lambda: self._prepare(name), gone)
+
+    def _prepare(self, name: str) -> None:
+        from pom.workflow.slice_preview import ontologies_with_network
+
+        with contextlib.suppress(PomError):  # who asks for an answer is told
+            project = self._project_with(name)
+            for ontology in ontologies_with_network(project)[:MOST_PREPARED]:
+                self._previews_of(project).prepare(name, ontology)
+
     def _volume_slice(self, layer: Layer, z: int, depth: int) -> Picture:
         path = layer.path
         assert path is not None
@@ -130,11 +155,12 @@ class Pictures:
         return Picture("+".join(tags), str(z), "image/png", make, slow=True)
 
     def _previews_of(self, project: Project) -> "SlicePreview":
-        from pom.networks.devices import choose_devices
-        from pom.workflow.slice_preview import SlicePreview
-
-        with self._lock:
+        # A lock of its own: torch takes seconds to load, and the slices need not wait for it.
+        with self._loading:
             if self._previews is None or self._previews[0] is not project:
+                from pom.networks.devices import choose_devices
+                from pom.workflow.slice_preview import SlicePreview
+
                 devices = choose_devices(None, project.configuration.GPUS)
                 self._previews = project, SlicePreview(project, devices)
             return self._previews[1]

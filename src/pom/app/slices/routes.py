@@ -8,7 +8,6 @@ from starlette.responses import JSONResponse
 from pom.app.slices.memory import Trimming
 from pom.app.slices.pictures import Picture, Pictures, number
 from pom.app.slices.waiting import Kept, Newest
-from pom.project.paths import Project
 
 MOST_KEPT_BYTES = 32 << 20
 N_READERS = 4
@@ -19,7 +18,7 @@ FOREVER = "private, max-age=31536000, immutable"
 ASK_AGAIN = "private, no-cache"
 
 
-def slice_routes(project: Project, current: Callable[[], Project] | None = None) -> APIRouter:
+def slice_routes(pictures: Pictures) -> APIRouter:
     """The routes below /api/tomograms.
 
     A picture bears an ETag that changes with its files. Where the request has the tomogram's tag as ``v``, the browser
@@ -27,11 +26,9 @@ def slice_routes(project: Project, current: Callable[[], Project] | None = None)
     an app answer with them.
 
     Args:
-        project: whose tomograms are shown.
-        current: gives the project as it is now, where its configuration may change.
+        pictures: of the project's tomograms.
     """
     router = APIRouter(prefix="/api/tomograms")
-    pictures = Pictures(current or (lambda: project))
     kept: Kept[tuple[str, str]] = Kept(MOST_KEPT_BYTES)
     trimming = Trimming()
     reading = Newest(N_READERS, MOST_WAITING)

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pom.errors import PomError
-from pom.io.mrc import MrcReader, is_placeholder
+from pom.io.mrc import is_placeholder
+from pom.io.stamps import stamp_of, stamp_text
+from pom.io.volume_files import open_volume, volume_status
 
 MOST_OPEN = 24
 
@@ -34,14 +36,14 @@ def file_tag(path: Path) -> str:
     Raises:
         PomError: there is no such file.
     """
-    return _tag_of(_status(path))
+    return stamp_text(stamp_of(_status(path)))
 
 
 class Volume:
-    """An open MRC volume that several threads may read.
+    """An open volume, an MRC file or in an OME-Zarr, that several threads may read.
 
     Raises:
-        PomError: on opening, as ``read_header``, and for the placeholder of an unfinished run.
+        PomError: on opening, as ``open_volume``, and for the placeholder of an unfinished run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +51,7 @@ class Volume:
         self.tag = file_tag(path)
         if is_placeholder(path):
             raise PomError(f"{path} is only the placeholder of an unfinished run: delete it and make it again.")
-        self._reader = MrcReader(path)
+        self._reader = open_volume(path)
         self.header = self._reader.header
         self._reading = threading.Lock()
         self._measuring = threading.Lock()
@@ -184,12 +186,8 @@ class Volumes:
 
 def _status(path: Path) -> os.stat_result:
     try:
-        return path.stat()
+        return volume_status(path)
     except FileNotFoundError as error:
         raise PomError(f"There is no file {path} any more: look whether it was moved or renamed.") from error
     except OSError as error:
         raise PomError(f"{path} cannot be read ({error.strerror or error}): check that disk.") from error
-
-
-def _tag_of(status: os.stat_result) -> str:
-    return f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"

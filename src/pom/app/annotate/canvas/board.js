@@ -22,7 +22,7 @@ export class Board {
 
   /**
    * @param elements {stage, paper, marks, circle, position}
-   * @param state what the component shows: {z, depth, zoom, saving, problem, notice, loading}
+   * @param state what the component shows: {z, depth, zoom, saving, problem, unsent, notice, loading}
    * @param tell called with (event, value) for what a person did here
    */
   constructor(elements, state, tell) {
@@ -79,6 +79,7 @@ export class Board {
       this.slices.want(this.z);
     }
     if ("features" in changes) this.drawing.takeFeatures(changes.features);
+    if ("version" in changes) this.drawing.sync.moved(changes.version);
     if ("tool" in changes || "active" in changes) {
       this.drawing.endGesture();
       Object.assign(this.state, { tool: this.options.tool, active: this.options.active });

@@ -21,14 +21,14 @@ export class Drawing {
   constructor(board) {
     this.board = board;
     const { options, columns, rows, depth } = board;
-    const { session, tomogram, may_edit: mayEdit, features } = options;
+    const { session, tomogram, may_edit: mayEdit, version, features } = options;
     // Loaded again, for instance since the server is back, a page that only looks is to leave the drawing to others.
     if (mayEdit) sessionStorage.removeItem(LOOKS_AT);
     else sessionStorage.setItem(LOOKS_AT, tomogram.name);
-    this.sync = mayEdit ? Sync.of(session, tomogram, (state, problem) => this.#saving(state, problem)) : null;
+    this.sync = Sync.of(session, tomogram, mayEdit ? version : null, (...told) => this.#saving(...told));
     this.history = new History((depths) => board.tell("undo_depth", depths));
-    this.boxes = new Boxes(features, this.sync?.unsent() ?? []);
-    this.sync?.knows(new Set(features.map(({ id }) => id)));
+    this.boxes = new Boxes(features, this.sync.unsent());
+    this.sync.knows(new Set(features.map(({ id }) => id)));
     const arrived = () => board.screen.stale("picture");
     const failed = (z, sentence) => z === board.z && board.say(`What is drawn in slice ${z} did not come: ${sentence}`);
     this.masks = new Masks({ session, columns, rows, depth, sync: this.sync, arrived, failed });
@@ -37,22 +37,21 @@ export class Drawing {
   close() {
     this.endGesture();
     this.masks.slices.close();
-    if (this.sync) this.sync.told = () => {};
+    this.sync.told = () => {};
   }
 
   takeFeatures(features) {
     const ids = new Set(features.map(({ id }) => id));
     this.boxes.add(features);
     this.history.keepOnly(ids);
-    this.sync?.knows(ids);
+    this.sync.knows(ids);
     this.board.screen.stale("masks");
   }
 
   /** The active feature where it may be drawn on now; else null, and why is said. */
   drawable() {
     const { active: feature, screen, z } = this.board;
-    if (!this.sync) return this.board.say("Read-only: you can look, not draw.");
-    if (this.sync.state === "refused") return this.board.say(`The server refuses what is drawn: ${this.sync.problem}`);
+    if (this.sync.refuses) return this.board.say(this.sync.refuses);
     if (!feature) return this.board.say(NO_FEATURE);
     if (!feature.visible || !screen.marksShown) return this.board.say(`${feature.title} is hidden: show it to draw it.`);
     const there = screen.shown === z && this.masks.get(feature.id, z) !== undefined;
@@ -124,21 +123,21 @@ export class Drawing {
   /** Takes the last corner of the polygon in hand back, else the last step. */
   undo() {
     if (this.polygon.pop()) return this.board.screen.stale("marks");
-    this.#undoing = this.#undoing.then(() => this.#apply(() => this.history.undo(), "before"));
+    this.#undoing = this.#undoing.then(() => this.#apply("undo", "redo", "before"));
     return this.#undoing;
   }
 
   redo() {
-    this.#undoing = this.#undoing.then(() => this.#apply(() => this.history.redo(), "after"));
+    this.#undoing = this.#undoing.then(() => this.#apply("redo", "undo", "after"));
     return this.#undoing;
   }
 
-  async #apply(take, side) {
-    if (this.gesture || !this.sync) return;
-    const changes = take();
-    for (const change of changes ?? []) {
+  async #apply(take, giveBack, side) {
+    if (this.gesture) return;
+    if (!this.sync.sends) return this.board.say(this.sync.refuses);
+    for (const change of this.history[take]() ?? []) {
       this.board.goTo(change.z);
-      await this.masks.slices.loaded(change.z);
+      if (!(await this.masks.slices.loaded(change.z))) return this.history[giveBack]();
       if (change.area) {
         unpack(change[side], this.masks.made(change.feature, change.z), this.board.columns, change.area);
         this.#sendPixels(change.feature, change.z, change.area, change[side]);
@@ -150,13 +149,13 @@ export class Drawing {
   }
 
   save() {
-    if (!this.sync) return;
+    if (!this.sync.sends) return this.board.say(this.sync.refuses);
     this.board.say(this.sync.queue.length ? "" : "Everything is saved.");
-    this.sync.send();
+    return this.sync.send();
   }
 
-  #saving(state, problem) {
-    Object.assign(this.board.state, { saving: state, problem });
+  #saving(state, problem, unsent) {
+    Object.assign(this.board.state, { saving: state, problem, unsent });
     this.board.tell("saving", state);
   }
 

@@ -6,12 +6,12 @@ import { Slices } from "./slices.js";
 const KEPT_BYTES = 2e7;
 
 export class Masks {
-  /** @param options {session, columns, rows, depth, sync (null where read-only), arrived, failed} */
+  /** @param options {session, columns, rows, depth, sync, arrived, failed} */
   constructor({ session, columns, rows, depth, sync, arrived, failed }) {
     this.columns = columns;
     this.rows = rows;
     // What an earlier page could not send is newer than what the server has, once.
-    this.leftOver = sync?.unsent().filter(({ route }) => route === "patches") ?? [];
+    this.leftOver = sync.unsent().filter(({ route }) => route === "patches");
     this.slices = new Slices({
       url: (z) => `/api/sessions/${encodeURIComponent(session)}/slices/${z}`,
       decode: (response, z) => this.#decode(response, z),
@@ -19,7 +19,7 @@ export class Masks {
       ahead: 4,
       behind: 2,
       keep: Math.max(8, Math.floor(KEPT_BYTES / (rows * columns))),
-      pinned: (z) => sync?.unsent(z).length > 0,
+      pinned: (z) => sync.unsent(z).length > 0,
       arrived,
       failed,
     });

@@ -11,7 +11,7 @@ document.head.append(style);
 
 /** Props that a person may also change here, and their events. */
 const SHARED = { z: "z", tool: "tool", brush_size: "brush", active: "active", contrast: "contrast" };
-const GIVEN = ["features", "sensitivity", "slab", "blur", "layers", "level"];
+const GIVEN = ["features", "sensitivity", "slab", "blur", "layers", "level", "version"];
 
 const TAKES_SPACE = "button, a, input, textarea, select, [contenteditable=true], [role]:not(.pom-stage)";
 const TOOL_NAMES = {
@@ -29,11 +29,18 @@ const SAVING = {
   saving: "Saving …",
   offline: "The server is away: what you draw waits for it",
   refused: "Not saved",
+  waiting: "Not saved yet",
+  held: "Not saved",
 };
 
 export default {
   template: `
     <div class="pom-canvas">
+      <div v-if="unsent" class="pom-unsent" role="alert">
+        <span>{{ unsent }}</span>
+        <button v-if="state.saving === 'held'" type="button" @click="decide('overwrite')">Save mine over it</button>
+        <button type="button" @click="decide('discard')">Discard mine</button>
+      </div>
       <div ref="stage" class="pom-stage" tabindex="0" role="application" :aria-label="label">
         <div ref="paper" class="pom-paper"></div>
         <canvas ref="marks" class="pom-marks"></canvas>
@@ -75,6 +82,7 @@ export default {
     tomogram: Object,
     session: String,
     may_edit: Boolean,
+    version: Object,
     features: Array,
     active: String,
     tool: String,
@@ -101,6 +109,7 @@ export default {
       zoom: 1,
       saving: "saved",
       problem: "",
+      unsent: 0,
       notice: "",
       loading: true,
     },
@@ -119,6 +128,14 @@ export default {
     },
     heightInNm() {
       return (this.state.z * [this.tomogram.voxel_size_nm].flat()[0]).toFixed(1);
+    },
+    unsent() {
+      const { saving, unsent } = this.state;
+      if (!unsent) return "";
+      const [changes, were, are] = unsent === 1 ? ["1 change", "was", "is"] : [`${unsent} changes`, "were", "are"];
+      return saving === "held"
+        ? `${changes} of yours ${were} not saved, and the annotation has changed since.`
+        : `${changes} of this page ${are} not saved yet, waiting for the right to edit.`;
     },
     saving() {
       return SAVING[this.state.saving] + (this.state.problem ? `: ${this.state.problem}` : "");
@@ -190,6 +207,13 @@ export default {
       if (event.target === this.$refs.keys) this.$refs.keys.close();
     },
 
+    /** What becomes of changes that could not be sent: `overwrite` or `discard`. */
+    decide(what) {
+      this.board.drawing.sync[what]();
+      this.reload();
+      this.$refs.stage.focus();
+    },
+
     // Called by the page.
     go_to(z, x = null, y = null) {
       this.board.goTo(z);
@@ -204,14 +228,8 @@ export default {
     fit() {
       this.board.fit();
     },
-    save() {
-      this.board.drawing.save();
-    },
     automatic_contrast() {
       this.board.automaticContrast();
-    },
-    accept_in_box(x, y) {
-      this.board.drawing.acceptInBox(x, y);
     },
     accept_in_boxes() {
       this.board.drawing.acceptInBoxes();

@@ -45,26 +45,35 @@ export class Slices {
     this.#pump();
   }
 
-  /** Slice z when it is there. */
+  /** Slice z when it is there, which is fetched even if another is looked at meanwhile; undefined where it is refused. */
   async loaded(z) {
     if (this.#kept.has(z)) return this.get(z);
-    return new Promise((resolve) => this.#waiting.set(z, [...(this.#waiting.get(z) ?? []), resolve]));
+    return new Promise((resolve) => {
+      this.#waiting.set(z, [...(this.#waiting.get(z) ?? []), resolve]);
+      this.#refused.delete(z);
+      this.#pump();
+    });
   }
 
   close() {
     this.#wanted = [];
+    this.#waiting.clear();
     for (const controller of this.#running.values()) controller.abort();
     this.#kept.clear();
   }
 
+  #isNeeded(z) {
+    return this.#waiting.has(z) || this.#wanted.includes(z);
+  }
+
   #pump() {
     for (const [z, controller] of this.#running) {
-      if (!this.#wanted.includes(z)) {
+      if (!this.#isNeeded(z)) {
         controller.abort();
         this.#running.delete(z);
       }
     }
-    for (const z of this.#wanted) {
+    for (const z of [...this.#waiting.keys(), ...this.#wanted]) {
       if (this.#running.size >= AT_ONCE) break;
       if (!this.#kept.has(z) && !this.#running.has(z) && !this.#refused.has(z)) this.#fetch(z);
     }
@@ -85,7 +94,8 @@ export class Slices {
       this.#running.delete(z);
       this.#refused.add(z);
       this.options.failed(z, error.message);
-      if (!error.final) this.#again(z);
+      if (error.final) this.#settle(z, undefined);
+      else this.#again(z);
     }
     this.#pump();
   }
@@ -101,9 +111,13 @@ export class Slices {
     this.#kept.set(z, value);
     for (const old of this.#kept.keys()) {
       if (this.#kept.size <= this.options.keep) break;
-      if (!this.#wanted.includes(old) && !this.options.pinned(old)) this.#kept.delete(old);
+      if (!this.#isNeeded(old) && !this.options.pinned(old)) this.#kept.delete(old);
     }
     this.options.arrived(z);
+    this.#settle(z, value);
+  }
+
+  #settle(z, value) {
     for (const resolve of this.#waiting.get(z) ?? []) resolve(value);
     this.#waiting.delete(z);
   }

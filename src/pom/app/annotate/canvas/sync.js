@@ -1,6 +1,9 @@
 /**
  * Sends changes to the server, one after the other, in the order in which they were made; while the server is away it
  * tries again, more and more rarely. What is not sent yet survives a reload of the page (the tab's session storage).
+ *
+ * With it the stamp is kept of the annotation that it was drawn on. If that has changed when the page gets the right to
+ * edit again, somebody else has drawn meanwhile: nothing is sent before the person has said so.
  */
 import { refusal } from "./slices.js";
 
@@ -8,26 +11,40 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
 const TIMEOUT_MS = 20000;
 
+const READ_ONLY = "Read-only: you can look, not draw.";
+const UNDECIDED = "Say first what is to become of your unsaved changes: save or discard them.";
+
 const open = new Map();
 
 export class Sync {
-  /** The one of this session: a canvas that is built anew goes on with the queue of the old one. */
-  static of(session, tomogram, told) {
+  /**
+   * The one of this session: a canvas that is built anew goes on with the queue of the old one.
+   *
+   * @param version {revision, stamp} of the annotation as the page knows it; null where it may only look
+   * @param told called with (state, problem, unsent): "saved", "saving", "offline", "refused", "waiting" for the right to
+   *   edit, or "held" for a decision; the number of changes that are not sent in the last two, else 0
+   */
+  static of(session, tomogram, version, told) {
     const sync = open.get(session) ?? new Sync(session, tomogram);
-    for (const old of open.values()) if (old !== sync && old.key === sync.key) old.#handOver();
     open.set(session, sync);
     sync.told = told;
-    told(sync.state, sync.problem);
-    if (sync.queue.length) sync.send();
+    if (version && sync.version) sync.moved(version);
+    else sync.#turn(version);
+    told(sync.state, sync.problem, sync.idle);
+    sync.send();
     return sync;
   }
 
   constructor(session, { name, tag }) {
     this.session = session;
     this.key = `pom-unsent ${name} ${tag}`;
-    this.queue = JSON.parse(sessionStorage.getItem(this.key) ?? "[]");
+    const before = [...open.values()].find((other) => other.key === this.key);
+    Object.assign(this, before?.#handOver() ?? stored(this.key));
+    this.version = null;
     this.state = "saved";
     this.problem = "";
+    this.idle = 0;
+    this.turns = 0;
     this.told = () => {};
     this.running = false;
     this.over = false;
@@ -42,8 +59,21 @@ export class Sync {
     addEventListener("online", () => this.send());
   }
 
+  /** Whether changes are sent: the page has the right to edit, and what waits was drawn on what is there. */
+  get sends() {
+    return Boolean(this.version && (!this.queue.length || this.stamp === this.version.stamp));
+  }
+
+  /** Why nothing may be drawn now; "" where it may. */
+  get refuses() {
+    if (!this.version) return READ_ONLY;
+    if (!this.sends) return UNDECIDED;
+    return this.state === "refused" ? `The server refuses what is drawn: ${this.problem}` : "";
+  }
+
   /** @param route "patches" or "boxes"; @param body as the server takes it */
   push(route, body) {
+    if (!this.queue.length) this.stamp = this.version.stamp;
     this.queue.push({ route, body });
     this.#store();
     this.send();
@@ -54,21 +84,44 @@ export class Sync {
     this.features = features;
   }
 
-  /** What is not sent yet of a slice, or of all. */
+  /** A change by this page, be it of the canvas or of a panel, has made this version, unless a later one is known. */
+  moved(version) {
+    if (!version || !this.version || version.revision <= this.version.revision) return;
+    if (this.sends) this.stamp = version.stamp;
+    this.version = version;
+    this.#store();
+  }
+
+  /** What is going to be sent of a slice, or of all. */
   unsent(z = null) {
-    return this.queue.filter(({ body }) => z === null || body.z === z);
+    return this.sends ? this.queue.filter(({ body }) => z === null || body.z === z) : [];
+  }
+
+  /** The person has decided that what was held is saved over what is there; it is then sent as any change. */
+  overwrite() {
+    this.stamp = this.version.stamp;
+    this.#store();
+    this.#begin();
+  }
+
+  /** The person has decided that what is held or waits is not wanted any more. */
+  discard() {
+    this.queue = [];
+    this.#store();
+    this.#begin();
   }
 
   /** Sends now, without waiting for the next try. */
   async send() {
     this.wake?.();
-    if (this.running || !this.queue.length) return;
+    if (this.running || !this.sends || !this.queue.length) return;
     this.running = true;
     let wait = FIRST_WAIT_MS;
-    while (this.queue.length) {
+    while (this.sends && this.queue.length) {
+      const { turns } = this;
       const error = await this.#sendFirst();
-      if (!error) {
-        wait = FIRST_WAIT_MS;
+      if (!error || turns !== this.turns) {
+        wait = FIRST_WAIT_MS; // An error that belongs to an earlier turn says nothing about this one.
       } else if (error.final) {
         this.running = false;
         this.#say("refused", error.message);
@@ -87,14 +140,16 @@ export class Sync {
   async #sendFirst() {
     const [first] = this.queue;
     if (this.state !== "offline") this.#say("saving");
+    let answer = null;
     try {
-      await this.#post(first);
+      answer = await this.#post(first);
     } catch (error) {
       const isGone = this.features?.has(first.body.feature) === false;
       if (!(error.final && isGone)) return error;
     }
     if (this.queue[0] === first) this.queue.shift();
-    this.#store();
+    this.moved(answer);
+    this.#store(true);
     this.#say("saving");
     return null;
   }
@@ -107,6 +162,7 @@ export class Sync {
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     if (!response.ok) throw await refusal(response);
+    return response.json();
   }
 
   #pause(milliseconds) {
@@ -116,17 +172,32 @@ export class Sync {
     });
   }
 
-  /** A new session of the same tomogram has read the queue from the storage. */
-  #handOver() {
-    this.over = true;
-    this.queue = [];
+  /** The page has lost the right to edit, or has just got it. */
+  #turn(version) {
+    this.version = version;
+    this.#begin();
   }
 
-  #store() {
+  #begin() {
+    this.turns++;
+    this.#say(this.queue.length ? "saving" : "saved");
+  }
+
+  /** A new session of the same tomogram goes on with this. */
+  #handOver() {
+    const { queue, stamp } = this;
+    this.over = true;
+    this.queue = [];
+    open.delete(this.session);
+    return { queue, stamp };
+  }
+
+  /** Keeps the queue; `sent`: its first is not to be sent again, even if there is no room for the others. */
+  #store(sent = false) {
     if (this.over) return;
     try {
-      if (this.queue.length) sessionStorage.setItem(this.key, JSON.stringify(this.queue));
-      else sessionStorage.removeItem(this.key);
+      if (sent || !this.queue.length) sessionStorage.removeItem(this.key);
+      if (this.queue.length) sessionStorage.setItem(this.key, JSON.stringify({ queue: this.queue, stamp: this.stamp }));
       this.kept = true;
     } catch {
       this.kept = false;
@@ -134,10 +205,19 @@ export class Sync {
     }
   }
 
+  /** Tells a state of sending; where nothing is sent, why. */
   #say(state, problem = "") {
-    if (state === this.state && problem === this.problem) return;
-    this.state = state;
-    this.problem = problem;
-    this.told(state, problem);
+    const idle = this.sends ? 0 : this.queue.length;
+    const [now, why] = idle ? [this.version ? "held" : "waiting", ""] : [state, problem];
+    if (now === this.state && why === this.problem && idle === this.idle) return;
+    Object.assign(this, { state: now, problem: why, idle });
+    this.told(now, why, idle);
   }
+}
+
+/** What an earlier page could not send, {queue, stamp}. */
+function stored(key) {
+  const kept = JSON.parse(sessionStorage.getItem(key) ?? "[]");
+  // Earlier versions kept the queue alone: it is then not known what it was drawn on.
+  return Array.isArray(kept) ? { queue: kept, stamp: null } : kept;
 }

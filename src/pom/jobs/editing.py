@@ -1,16 +1,17 @@
-"""Who may edit a tomogram's annotation: one page at a time, among all servers of a project."""
+"""Who may edit a tomogram's annotation: one page or command at a time, among all servers of a project."""
 
 import getpass
 import logging
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pom.errors import PomError
 from pom.io.atomic import write_json
-from pom.jobs.background import process_identity
 from pom.jobs.claims import LIFETIME, Claim, Claims
 
 log = logging.getLogger(__name__)
@@ -22,11 +23,11 @@ class Editor(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     user: str
-    """Whose server it is."""
+    """Whose server or command it is."""
     host: str
-    """Where that server runs."""
+    """Where that runs."""
     address: str = ""
-    """Where the page is."""
+    """Where the page is; empty for a command."""
     since: float
     """Seconds since 1970."""
 
@@ -50,13 +51,13 @@ class EditRights:
         self._claims = Claims(folder, lifetime)
 
     def take(self, name: str, editor: Editor) -> Claim | None:
-        """The right to edit a tomogram; None where another server has it.
+        """The right to edit a tomogram; None where another server or command has it.
 
         Raises:
             PomError: the project folder is full or read-only.
         """
         claim = self._claims.take(name)
-        if claim is None and self._left_by_a_dead_server(name):
+        if claim is None and self._claims.free_dead(name):
             claim = self._claims.take(name)
         if claim is None:
             return None
@@ -75,9 +76,28 @@ class EditRights:
             log.warning("%s was not removed: %s.", self._note(name), error.strerror or error)
         claim.release()
 
+    @contextmanager
+    def held(self, name: str) -> Iterator[Claim]:
+        """Holds the right to edit a tomogram while a command changes its annotation.
+
+        Raises:
+            PomError: somebody else edits it, or the project folder is full or read-only.
+        """
+        claim = self.take(name, this_editor())
+        if claim is None:
+            other = self.editor(name)
+            raise PomError(
+                f"{'Somebody edits this tomogram.' if other is None else other.sentence()} Wait until nobody does, or"
+                " close that page, and run this again."
+            )
+        try:
+            yield claim
+        finally:
+            self.release(name, claim)
+
     def editor(self, name: str) -> Editor | None:
         """Who has the right; None where it is free, as far as can be told."""
-        if not self._claims.is_taken(name) or self._left_by_a_dead_server(name):
+        if not self._claims.is_taken(name) or self._claims.free_dead(name):
             return None
         try:
             return Editor.model_validate_json(self._note(name).read_bytes())
@@ -89,19 +109,12 @@ class EditRights:
         """Gives all rights of this server back."""
         self._claims.close()
 
-    def _left_by_a_dead_server(self, name: str) -> bool:
-        """Ends a right that a server of this host held when it was killed: nobody need wait until it expires."""
-        holder = self._claims.holders().get(name)
-        if holder is None or holder.host != socket.gethostname() or process_identity(holder.pid) is not None:
-            return False
-        return name in self._claims.free(holder.pid)
-
     def _note(self, name: str) -> Path:
         return self._folder / f"{name}.json"
 
 
-def this_editor(address: str) -> Editor:
-    """The person whose server this is, at a page of that address."""
+def this_editor(address: str = "") -> Editor:
+    """The person whose server or command this is, at a page of that address."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a number without a name, as in some containers

@@ -1,0 +1,24 @@
+"""Whether a file is still the one it was: by when it was written, its size, and which file it is."""
+
+import os
+from pathlib import Path
+
+FileStamp = tuple[int, int, int]
+
+
+def stamp_of(status: os.stat_result) -> FileStamp:
+    """When a file was written (ns), its size (bytes) and its inode: others, once the file is another one."""
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def file_stamp(path: Path) -> FileStamp:
+    """That of a file as it is now; zeros where it is not there or cannot be looked at, which its reader will say."""
+    try:
+        return stamp_of(path.stat())
+    except OSError:
+        return 0, 0, 0
+
+
+def stamp_text(*stamps: FileStamp) -> str:
+    """The stamps of one or more files as a short text."""
+    return "-".join(f"{number:x}" for stamp in stamps for number in stamp)

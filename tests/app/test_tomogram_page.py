@@ -1,0 +1,283 @@
+"""The page of one tomogram, in a real browser with a real server."""
+
+import io
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from pom.app.browse.browsing import Browsing
+from pom.app.browse.meshes import make_mesh, mesh_tag
+from pom.app.browse.tomogram import record_lines
+from pom.jobs.ledger import InputFile, Ledger, Record
+from pom.project.paths import SHARED_STEP, Project
+from pom.workflow.subsets import subset_names, write_subset
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Browse = Callable[..., "Page"]
+Until = Callable[..., object]
+DISC, SQUARE, NEITHER = (22, 20), (52, 44), (60, 5)
+"""Places (x, y) in the tomograms of ``segmented``."""
+
+
+def write_record(project: Project) -> None:
+    inputs = {"Density": InputFile(file="tomograms/TS_1.mrc", bytes=22_500_000, modified=0.0)}
+    record = Record(
+        tomogram="TS_1", step=SHARED_STEP, network="abcdef0123456789", configuration="", inputs=inputs, version="1.2.3",
+        host="lake", device="cuda:1", started=1_700_000_000.0, seconds=95.0, outputs=("TS_1__Disc.mrc",), unlike=0.5,
+    )  # fmt: skip
+    Ledger(project.jobs(SHARED_STEP), project.records(SHARED_STEP)).write_record(record)
+
+
+def ready(page: "Page") -> "Page":
+    page.locator(".t-page[data-ready]").wait_for()
+    return page
+
+
+def slice_shown(page: "Page", z: int) -> None:
+    page.locator(f"[data-slices][data-shown='{z}']").wait_for()
+
+
+def pixel(page: "Page", place: tuple[int, int]) -> tuple[int, int, int]:
+    """The colour on the screen at (x, y) of the tomogram, y growing upwards."""
+    red, green, blue = page.evaluate(
+        """([x, y]) => {
+          const canvas = document.querySelector('[data-slices] canvas');
+          const [w, h] = [canvas.width, canvas.height];
+          const scale = Math.min(w / 72, h / 64);
+          const left = (w - 72 * scale) / 2 + (x + 0.5) * scale;
+          const top = (h - 64 * scale) / 2 + (64 - y - 0.5) * scale;
+          return [...canvas.getContext('2d').getImageData(left, top, 1, 1).data.slice(0, 3)];
+        }""",
+        list(place),
+    )
+    return red, green, blue
+
+
+def colour_of(page: "Page", feature: str) -> NDArray[np.int_]:
+    text = page.locator(f"[data-feature={feature}]").get_attribute("data-colour")
+    assert text
+    return np.array([int(text[at : at + 2], 16) for at in (1, 3, 5)])
+
+
+def scene(page: "Page") -> NDArray[np.float64]:
+    """The 3-D view as it is on the screen, (y, x, 3), 0..1."""
+    shot = page.locator("[data-scene] > canvas").screenshot()
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), np.float64) / 255
+
+
+def count_like(page: "Page", colour: NDArray[np.int_]) -> int:
+    """How many pixels of the 3-D view have a colour, however much light falls on it."""
+    image = scene(page)
+    wanted = colour / np.linalg.norm(colour)
+    length = np.linalg.norm(image, axis=-1)
+    return int(((image @ wanted > 0.985 * length) & (length > 0.3)).sum())
+
+
+def surfaces(page: "Page") -> list[str]:
+    return sorted(json.loads(page.locator("[data-scene]").get_attribute("data-shown") or "[]"))
+
+
+def test_slices_are_scrolled_and_outputs_lie_over_them(browse: Browse, until: Until) -> None:
+    page = ready(browse("/browse/tomogram/TS_1?z=3", expected="422"))
+    slice_shown(page, 3)
+    dark = pixel(page, NEITHER)
+    assert dark[0] == dark[1] == dark[2]
+    page.locator("[data-slices] canvas").hover()
+    page.mouse.wheel(0, -120)
+    slice_shown(page, 4)
+    page.mouse.wheel(0, -120)
+    slice_shown(page, 5)
+    assert pixel(page, NEITHER)[0] > dark[0] + 20
+    page.locator("[data-slices]").focus()
+    page.keyboard.press("ArrowDown")
+    slice_shown(page, 4)
+    page.keyboard.press("End")
+    slice_shown(page, 11)
+    page.keyboard.press("PageDown")
+    slice_shown(page, 1)
+    page.get_by_label("Slice", exact=True).fill("6")
+    slice_shown(page, 6)
+    assert page.url.endswith("/browse/tomogram/TS_1?z=6")
+    assert (page.get_by_role("link", name="Annotate", exact=True).last.get_attribute("href") or "").endswith("TS_1?z=6")
+
+    grey = pixel(page, DISC)[0]
+    page.get_by_label("Disc over the slices").check()
+    until(lambda: pixel(page, DISC)[0] != pixel(page, DISC)[2])
+    disc = colour_of(page, "Disc")
+    assert pixel(page, DISC) == pytest.approx(0.6 * disc + 0.4 * grey, abs=3)
+    assert pixel(page, (DISC[0], 63 - DISC[1])) == (grey, grey, grey)  # it is not upside down
+    assert pixel(page, SQUARE) == (grey, grey, grey)
+    page.get_by_label("Opacity of Disc").fill("100")
+    until(lambda: pixel(page, DISC) == pytest.approx(disc, abs=3))
+    page.get_by_label("Square over the slices").check()
+    until(lambda: pixel(page, SQUARE) == pytest.approx(0.6 * colour_of(page, "Square") + 0.4 * grey, abs=3))
+    page.get_by_label("Disc over the slices").uncheck()
+    until(lambda: pixel(page, DISC) == (grey, grey, grey))
+    assert page.locator("[data-slices] [data-says]").inner_text() == ""
+
+    page.keyboard.press("]")  # what is laid over the slices goes along; so does what cannot be
+    page.wait_for_url("**/TS_3*")
+    assert ready(page).get_by_label("Square over the slices").is_checked()
+    page.get_by_label("Disc over the slices").check()
+    says = page.locator("[data-slices] [data-says]")
+    says.wait_for()
+    assert "Disc: " in says.inner_text()
+    assert "TS_3__Disc.mrc" in says.inner_text()
+
+
+def test_surfaces_are_switched_and_turned(browse: Browse, until: Until, segmented: Project) -> None:
+    page = ready(browse("/browse/tomogram/TS_1"))
+    # The most abundant, without Unknown; Ring is asked for too, and there is nothing of it.
+    until(lambda: surfaces(page) == ["Disc", "Square"])
+    says = page.locator("[data-scene] [data-says]")
+    says.filter(has_text="Ring: nothing of it is above its level, 128, so there is no surface.").wait_for()
+    page.get_by_label("Ring as a surface").uncheck()
+    until(lambda: says.inner_text() == "")
+    disc, square = colour_of(page, "Disc"), colour_of(page, "Square")
+    until(lambda: count_like(page, disc) > 2000 and count_like(page, square) > 2000)
+    page.get_by_label("Disc as a surface").uncheck()
+    until(lambda: surfaces(page) == ["Square"])
+    until(lambda: count_like(page, disc) == 0)
+    assert count_like(page, square) > 2000
+
+    before = scene(page)
+    page.locator("[data-scene]").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    until(lambda: abs(scene(page) - before).mean() > 0.01)
+    page.keyboard.press("0")
+    until(lambda: abs(scene(page) - before).mean() < 1e-3)
+    box = page.locator("[data-scene] > canvas").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 230, steps=4)
+    page.mouse.up()
+    until(lambda: abs(scene(page) - before).mean() > 0.01)
+    page.get_by_role("button", name="Front").click()
+    until(lambda: abs(scene(page) - before).mean() < 1e-3)
+    page.get_by_label("Slice in it").check()
+    until(lambda: abs(scene(page) - before).mean() > 0.02)
+    kept = {path.name[:-21] for path in (segmented.browse_cache / "meshes" / "TS_1").iterdir()}
+    assert kept == {"Disc", "Square", "Ring"}
+
+
+def test_what_is_told_of_a_tomogram_and_the_ways_on(browse: Browse, segmented: Project) -> None:
+    write_record(segmented)
+    write_subset(segmented, "Good", ["TS_1"])
+    page = ready(browse("/browse/tomogram/TS_3?sort=Disc&range=Disc::40"))
+    assert "2 of 2 that the query finds" in page.locator(".t-bar").inner_text()
+    assert page.locator(".t-bar .b-mark").inner_text() == "unlike"
+    assert page.get_by_text("Nothing tells what made its segmentation.").is_visible()
+    similar = page.locator(".t-similar a")
+    assert similar.locator(".b-caption").all_inner_texts() == ["TS_1", "TS_4"]
+    page.keyboard.press("[")
+    page.wait_for_url("**/browse/tomogram/TS_1?*")
+    ready(page)
+    assert "1 of 2 that the query finds" in page.locator(".t-bar").inner_text()
+    assert "sort=Disc" in page.url
+    assert "range=Disc::40" in page.url
+    assert page.get_by_role("link", name="Good").is_visible()
+    assert page.locator(".t-features tbody .t-title").all_inner_texts() == ["Unknown", "Square", "Disc", "Ring", "Membrane"]
+    assert page.locator("[data-feature=Disc] .pom-number").inner_text() == "5.5"
+    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(1_700_000_095))
+    words = re.sub(r"\s+", " ", page.locator(".t-record").inner_text())
+    assert words == (
+        "Network joint network abcdef01, which is not here any more "
+        f"Made {made}, in 95 s On lake, cuda:1 Pom 1.2.3 Of TS_1.mrc (22.5 MB) "
+        "Unlike 0.50 (what is above 1 is unlike the training data)"
+    )
+    page.locator(".t-similar a", has_text="TS_3").click()
+    page.wait_for_url("**/browse/tomogram/TS_3?*range=Disc::40*")
+
+
+def test_it_is_added_to_a_subset(browse: Browse, segmented: Project, until: Until) -> None:
+    write_subset(segmented, "Good", ["TS_2"])
+    page = ready(browse("/browse/tomogram/TS_1", expected="409"))
+    page.get_by_role("button", name="Add to a subset…").click()
+    page.get_by_label("Title").fill("Good")
+    page.get_by_role("button", name="Make", exact=True).click()
+    page.get_by_role("button", name="Add to it").click()
+    until(lambda: subset_names(segmented, "Good") == ("TS_2", "TS_1"))
+
+
+def test_what_is_not_there_is_said(browse: Browse, segmented: Project) -> None:
+    page = ready(browse("/browse/tomogram/TS_2"))
+    side = page.locator(".t-side")
+    assert "This tomogram is not summarised yet: pom summarize." in side.inner_text()
+    assert "Nothing of it is segmented yet: pom shared process." in side.inner_text()
+    assert "not among those that the query finds" in page.locator(".t-bar").inner_text()
+    assert "There are no pictures of it yet" in page.locator(".t-pictures").inner_text()
+    assert page.get_by_label("Disc over the slices").is_disabled()
+    assert page.get_by_label("Disc as a surface").is_disabled()
+    slice_shown(page, 6)  # the tomogram itself is seen all the same
+
+    page = ready(browse("/browse/tomogram/TS_4"))
+    assert page.locator(".t-bar .b-mark").inner_text() == "absent"
+    assert "Its volume is not in the folder" in page.locator("[data-slices] [data-says]").inner_text()
+
+    page = ready(browse("/browse/tomogram/TS_3", expected="422"))
+    page.locator("[data-scene] [data-says]").filter(has_text="TS_3__Disc.mrc").wait_for()
+
+    page = browse("/browse/tomogram/nothing", expected="404")
+    assert "There is no tomogram 'nothing' in this project." in page.locator("main").inner_text()
+    segmented.summary_parquet.unlink()
+    page = ready(browse("/browse/tomogram/TS_1"))
+    assert "1 of 3" in page.locator(".t-bar").inner_text()
+    assert "not summarised yet" in page.locator(".t-side").inner_text()
+
+
+def test_surfaces_by_address(browse: Browse, browse_address: str, segmented: Project) -> None:
+    page = browse("/browse/table")
+
+    def get(path: str) -> Any:
+        return page.request.get(f"{browse_address}/api/meshes/{path}")
+
+    preset = Browsing(lambda: segmented).library().get("Disc")
+    assert preset
+    tag = mesh_tag(segmented, "TS_1", preset)
+    answer = get(f"TS_1/Disc?v={tag}")
+    assert (answer.status, answer.headers["content-type"]) == (200, "model/gltf-binary")
+    assert "immutable" in answer.headers["cache-control"]
+    assert answer.body() == make_mesh(segmented, "TS_1", preset)
+    assert "no-cache" in get("TS_1/Disc?v=old").headers["cache-control"]
+    assert get("TS_1/Ring").status == 204
+    for path, sentence in (
+        ("TS_2/Disc", "There is no segmentation of 'Disc' in 'TS_2'."),
+        ("TS_1/Golgi", "There is no segmentation of 'Golgi' in 'TS_1'."),
+        ("TS_9/Disc", "There is no segmentation of 'Disc' in 'TS_9'."),
+        ("..%2Ftomograms/Disc", "There is nothing at this address."),
+    ):
+        assert (get(path).status, get(path).json()["error"]) == (404, sentence)
+    assert get("TS_3/Disc").status == 422
+    assert "TS_3__Disc.mrc" in get("TS_3/Disc").json()["error"]
+
+    folder = segmented.browse_cache / "meshes" / "TS_1"
+    assert [path.name for path in folder.glob("Disc-*")] == [f"Disc-{tag}.glb"]
+    path = segmented.output("TS_1", "Disc")
+    path.write_bytes(segmented.output("TS_1", "Square").read_bytes())
+    changed = mesh_tag(segmented, "TS_1", preset)
+    assert changed != tag
+    assert get("TS_1/Disc").body() != answer.body()
+    assert [path.name for path in folder.glob("Disc-*")] == [f"Disc-{changed}.glb"]  # the older one is gone
+
+
+def test_single_networks_are_told_where_there_is_no_joint_one(segmented: Project) -> None:
+    assert record_lines(segmented, "TS_1") == []
+    write_record(segmented)
+    record = Ledger(segmented.jobs(SHARED_STEP), segmented.records(SHARED_STEP)).record("TS_1")
+    assert record
+    step = segmented.single_step("Square", test=False)
+    ledger = Ledger(segmented.jobs(step), segmented.records(step))
+    ledger.write_record(record.model_copy(update={"tomogram": "TS_3", "step": step}))
+    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(1_700_000_095))
+    assert record_lines(segmented, "TS_3") == [("Square, by its own network", f"{made} on lake")]
