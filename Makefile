@@ -15,12 +15,13 @@ test: test-programs $(VENV)/test-installed
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-# What the tests drive for real, a SLURM and a browser: installed where that needs no asking, as root on Debian.
-# Without them those tests are skipped.
+# What the tests drive for real, a SLURM, a browser and OpenGL without a display: installed where that needs no asking,
+# as root on Debian. Without them those tests are skipped.
 PROGRAMS := slurmctld munged chromium
-PACKAGES := slurm-wlm munge chromium
+PACKAGES := slurm-wlm munge chromium libegl1 libgl1-mesa-dri
 test-programs:
 	@missing=; for program in $(PROGRAMS); do command -v $$program >/dev/null || missing=$$program; done; \
+	ldconfig -p 2>/dev/null | grep -q libEGL.so.1 || missing=libEGL; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $(PACKAGES); } >/dev/null 2>&1 \
 			|| echo "$(PACKAGES) cannot be installed here: the tests that need them are skipped."; \

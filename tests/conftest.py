@@ -20,6 +20,7 @@ from pom.io.scns import Annotation, Feature, write_scns
 from pom.networks.unet import UNet
 from pom.project.configuration import Configuration
 from pom.project.paths import Project
+from pom.render.window import NoOpenGLError, Window
 
 # Started in the background of a script, a test run ignores Ctrl-C, and so would every process that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,6 +30,16 @@ PIXEL_SIZE = 15.68
 BOX = 32
 DISC, SQUARE, NOTHING = (20, 22), (44, 52), (47, 16)
 """Centres (y, x) of a bright disc, of a dark square, and of a place where neither is."""
+
+
+@pytest.fixture(scope="session")
+def opengl() -> None:
+    """For tests that draw: they are skipped where there is nothing to draw with."""
+    try:
+        with Window(8):
+            pass
+    except NoOpenGLError as error:
+        pytest.skip(str(error))
 
 
 def write_mrc(path: Path, volume: NDArray[Any], origin: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Path:

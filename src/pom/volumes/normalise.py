@@ -58,6 +58,14 @@ def normalise(
     return out
 
 
+def full_scale(dtype: np.dtype[Any]) -> float:
+    """The value that stands for 1 in a network's output of this type: 1 of floats, 127 of int8, 255 of the others.
+
+    MRC has no uint8, so 0..255 are stored wider.
+    """
+    return 1.0 if dtype.kind == "f" else 127.0 if dtype == np.int8 else 255.0
+
+
 def segmentation_top(dtype: np.dtype[Any], low: float, high: float) -> float | None:
     """The value that stands for 1 in a segmentation of this type with values from ``low`` to ``high``.
 
@@ -67,7 +75,7 @@ def segmentation_top(dtype: np.dtype[Any], low: float, high: float) -> float | N
     """
     if dtype.kind == "f":
         return 1.0 if low >= -FLOAT_TOLERANCE and high <= 1 + FLOAT_TOLERANCE else None
-    top = 127.0 if dtype == np.int8 else 255.0
+    top = full_scale(dtype)
     if low < 0 or high > top:
         return None
     return 1.0 if high <= 1 else top

@@ -1,0 +1,96 @@
+"""Measures the segmentations of one tomogram and keeps what was found, so that a run that is killed loses no more."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pom.errors import PomError
+from pom.io.mrc import PLACEHOLDER_SHAPE, is_placeholder
+from pom.io.summary_files import Measurement, Settings, TomogramSummary, write_tomogram_summary
+from pom.io.volume_files import open_volume, stored_at
+from pom.measure.composition import measure
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A segmentation to measure: where it is, and how it is measured."""
+
+    path: Path
+    settings: Settings
+    may_be_mask: bool
+    """Whether integers of only 0 and 1 mean a mask, as for a macromolecule."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be measured of a tomogram."""
+
+    name: str
+    record: Path
+    """Where the result is kept."""
+    kept: Mapping[str, Measurement]
+    """What is known already, by feature; it is kept beside what is measured."""
+    wanted: Mapping[str, Stored]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What became of it."""
+
+    summary: TomogramSummary
+    placeholders: tuple[str, ...]
+    """Features whose file only holds a place."""
+    failed: Mapping[str, str]
+    """By feature, why it was not measured."""
+
+
+def measure_tomogram(task: Task) -> Measured:
+    """Measures all that is wanted of a tomogram and writes it; what cannot be measured stops nothing else.
+
+    Raises:
+        PomError: the record cannot be written.
+    """
+    features = dict(task.kept)
+    placeholders: list[str] = []
+    failed: dict[str, str] = {}
+    for feature, stored in task.wanted.items():
+        try:
+            found = _measure(stored)
+        except PomError as error:
+            failed[feature] = str(error)
+            continue
+        if found is None:
+            placeholders.append(feature)
+        else:
+            features[feature] = found
+    summary = TomogramSummary(tomogram=task.name, features=features)
+    write_tomogram_summary(task.record, summary)
+    return Measured(summary, tuple(placeholders), failed)
+
+
+def is_up_to_date(known: Measurement | None, stored: Stored, stamp: tuple[int, int]) -> bool:
+    """Whether a file was measured as it is now; ``stamp``: as ``stamp_of`` gives it."""
+    return known is not None and (known.bytes, known.modified_ns) == stamp and known.settings == stored.settings
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """The size of a segmentation's file in bytes and when it was written, in ns; zeros where it is not there."""
+    try:
+        status = stored_at(path).stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _measure(stored: Stored) -> Measurement | None:
+    """What is measured of a file; None where it only holds a place."""
+    # Looked at first: what is written meanwhile then is measured again next time.
+    size, modified = stamp_of(stored.path)
+    with open_volume(stored.path) as reader:
+        if reader.header.shape == PLACEHOLDER_SHAPE and is_placeholder(stored.path):
+            return None
+        figures = measure(reader, stored.settings, may_be_mask=stored.may_be_mask)
+    if not math.isfinite(figures.percent):
+        raise PomError(f"{stored.path} holds NaN or infinite values: segment the tomogram again.")
+    return Measurement(bytes=size, modified_ns=modified, settings=stored.settings, figures=figures)

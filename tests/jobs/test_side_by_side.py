@@ -1,0 +1,99 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pom.errors import DiskError, PomError
+from pom.io.atomic import write_text
+from pom.io.mrc import read_header
+from pom.jobs.side_by_side import side_by_side, usual_processes
+
+
+def test_a_failure_is_an_answer_among_others(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.mrc", tmp_path / "b.mrc"]
+    answers = dict(side_by_side(read_header, paths, 1))
+    assert list(answers) == paths
+    assert all(isinstance(answer, PomError) and "There is no file" in str(answer) for answer in answers.values())
+
+
+def test_a_process_that_dies_takes_only_its_own_work_with_it() -> None:
+    # SIGCHLD does nothing, SIGKILL ends the process.
+    signals = [signal.SIGCHLD, signal.SIGKILL, signal.SIGURG, signal.SIGWINCH]
+    answers = dict(side_by_side(signal.raise_signal, signals, 2))
+    assert set(answers) == set(signals)
+    assert "want of memory" in str(answers.pop(signal.SIGKILL))
+    assert list(answers.values()) == [None] * 3
+
+
+def test_faults_of_the_program_and_full_disks_pass(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="embedded null byte"):
+        list(side_by_side(Path.mkdir, [Path("a\0b"), Path("c\0d")], 1))
+
+    def full(item: int) -> None:
+        raise DiskError("full")
+
+    with pytest.raises(DiskError):
+        list(side_by_side(full, [1, 2], 1))
+    missing = [tmp_path / "a.mrc", tmp_path / "b.mrc"]
+    for processes in (1, 2):
+        with pytest.raises(PomError, match="There is no file"):
+            list(side_by_side(read_header, missing, processes, fatal=(PomError,)))
+
+
+def test_each_is_done_once_in_processes(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.txt" for number in range(6)]
+    done = [item for item, _ in side_by_side(partial(write_text, text="x", lasting=False), paths, 2)]
+    assert sorted(done) == paths
+    assert all(path.read_text() == "x" for path in paths)
+
+
+def test_there_are_as_many_processes_as_cores_up_to_eight() -> None:
+    assert 1 <= usual_processes() <= 8
+
+
+WORK = """
+import os, sys, time
+from pathlib import Path
+from pom.jobs.side_by_side import side_by_side
+
+def wait(name):
+    Path(name).write_text(str(os.getpid()))
+    time.sleep(100)
+
+if __name__ == "__main__":
+    list(side_by_side(wait, sys.argv[1:], 2))
+"""
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    script, notes = tmp_path / "work.py", [tmp_path / "a", tmp_path / "b"]
+    script.write_text(WORK)
+    parent = subprocess.Popen([sys.executable, script, *notes], env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
+    try:
+        until(lambda: all(note.exists() and note.read_text() for note in notes))
+    finally:
+        parent.kill()
+        parent.wait()
+    pids = [int(note.read_text()) for note in notes]
+    until(lambda: not any(is_alive(pid) for pid in pids))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen within a minute")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,36 @@
+"""Pieces of a mask, and the box that holds it."""
+
+import numpy as np
+import pytest
+
+from pom.volumes.pieces import bounding_box, label_pieces
+
+
+def test_corners_connect_and_gaps_divide() -> None:
+    mask = np.zeros((4, 4, 6), bool)
+    mask[0, 0, 0] = mask[1, 1, 1] = True
+    mask[3, 3, 5] = True
+    labels, n = label_pieces(mask)
+    assert n == 2
+    assert labels.shape == mask.shape
+    assert labels[0, 0, 0] == labels[1, 1, 1] != labels[3, 3, 5]
+    assert ((labels > 0) == mask).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_single_line_of_voxels_has_its_pieces(axis: int) -> None:
+    shape = [1, 1, 1]
+    shape[axis] = 7
+    mask = (np.arange(7) % 2 == 0).reshape(shape)
+    labels, n = label_pieces(mask)
+    assert n == 4
+    assert labels.shape == mask.shape
+    assert ((labels > 0) == mask).all()
+
+
+def test_the_box_holds_all_and_its_margin_ends_with_the_volume_in_front() -> None:
+    mask = np.zeros((6, 7, 8), bool)
+    mask[1, 3:5, 2] = mask[2, 3, 6] = True
+    assert bounding_box(mask) == (slice(1, 3), slice(3, 5), slice(2, 7))
+    assert bounding_box(mask, 2) == (slice(0, 5), slice(1, 7), slice(0, 9))
+    assert bounding_box(np.zeros((2, 2, 2), bool)) is None
