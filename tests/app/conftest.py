@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,16 +154,33 @@ DISC, SQUARE = (20, 22), (44, 52)
 """Centres (y, x) of what is in them, along all of z."""
 
 
+@pytest.fixture(scope="module")
+def segmented_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of ``segmented``; the same for all tests of a file, so that one server will do."""
+    folder = tmp_path_factory.mktemp("segmented")
+    _fill(folder)
+    return folder
+
+
 @pytest.fixture
-def segmented(tmp_path: Path) -> Project:
+def segmented(segmented_folder: Path) -> Project:
     """A project to browse: TS_1 is segmented, TS_2 is not, TS_3 has a damaged Disc, TS_4 is in the summary only.
 
     Its tomograms grow brighter from slice to slice. Ring is nowhere.
     """
-    settings = {"ontologies": ["Disc", "Square", "Ring"], "macromolecules": ["Density", "Membrane"]}
+    for path in segmented_folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return _fill(segmented_folder)
+
+
+def _fill(folder: Path) -> Project:
+    settings: dict[str, Any] = {"ontologies": ["Disc", "Square", "Ring"], "macromolecules": ["Density", "Membrane"]}
     settings |= {"binning": [1, 1, 1], "z_margin_summary": 0.0, "image_size": 128, "single_model_epochs": 1}
-    (tmp_path / CONFIGURATION_FILE).write_text(json.dumps(settings))
-    project = Project.open(tmp_path)
+    (folder / CONFIGURATION_FILE).write_text(json.dumps(settings))
+    project = Project.open(folder)
     for name in ("TS_1", "TS_2", "TS_3"):
         slices = np.arange(SEGMENTED_SHAPE[0], dtype=np.float32)[:, None, None]
         _write_volume(project.tomogram(name), np.broadcast_to(slices, SEGMENTED_SHAPE))
@@ -187,13 +205,11 @@ def _write_volume(path: Path, volume: NDArray[Any]) -> None:
         writer.write(np.ascontiguousarray(volume))
 
 
-@pytest.fixture
-def browse_address(segmented: Project) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def browse_address(segmented_folder: Path) -> Iterator[str]:
     """Of ``pom browse`` for the project ``segmented``."""
     command = [*COMMAND, "browse", "--port", "0"]
-    with subprocess.Popen(
-        command, cwd=segmented.folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, cwd=segmented_folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         announced = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
         assert announced
@@ -203,7 +219,7 @@ def browse_address(segmented: Project) -> Iterator[str]:
 
 
 @pytest.fixture
-def browse(chromium: "Browser", browse_address: str) -> Iterator[Callable[..., "Page"]]:
+def browse(chromium: "Browser", browse_address: str, segmented: Project) -> Iterator[Callable[..., "Page"]]:
     """Opens a path of the place Browse: ``browse("/browse/settings", expected="422")``.
 
     The test fails if the console tells an error or a broken policy, but for what holds ``expected``.

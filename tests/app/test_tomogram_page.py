@@ -69,9 +69,9 @@ def colour_of(page: "Page", feature: str) -> NDArray[np.int_]:
 
 
 def scene(page: "Page") -> NDArray[np.float64]:
-    """The 3-D view as it is on the screen, (y, x, 3), 0..1."""
+    """The 3-D view as it is on the screen, (y, x, 3), 0..1, without the line round what has the focus."""
     shot = page.locator("[data-scene] > canvas").screenshot()
-    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), np.float64) / 255
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), np.float64)[5:-5, 5:-5] / 255
 
 
 def count_like(page: "Page", colour: NDArray[np.int_]) -> int:
@@ -174,7 +174,7 @@ def test_surfaces_are_switched_and_turned(browse: Browse, until: Until, segmente
 def test_what_is_told_of_a_tomogram_and_the_ways_on(browse: Browse, segmented: Project) -> None:
     write_record(segmented)
     write_subset(segmented, "Good", ["TS_1"])
-    page = ready(browse("/browse/tomogram/TS_3?sort=Disc&range=Disc::40"))
+    page = ready(browse("/browse/tomogram/TS_3?sort=Disc&range=Disc::40", expected="422"))
     assert "2 of 2 that the query finds" in page.locator(".t-bar").inner_text()
     assert page.locator(".t-bar .b-mark").inner_text() == "unlike"
     assert page.get_by_text("Nothing tells what made its segmentation.").is_visible()
@@ -187,7 +187,13 @@ def test_what_is_told_of_a_tomogram_and_the_ways_on(browse: Browse, segmented: P
     assert "sort=Disc" in page.url
     assert "range=Disc::40" in page.url
     assert page.get_by_role("link", name="Good").is_visible()
-    assert page.locator(".t-features tbody .t-title").all_inner_texts() == ["Unknown", "Square", "Disc", "Ring", "Membrane"]
+    assert page.locator(".t-features tbody .t-title").all_inner_texts() == [
+        "Unknown",
+        "Square",
+        "Disc",
+        "Ring",
+        "Membrane",
+    ]
     assert page.locator("[data-feature=Disc] .pom-number").inner_text() == "5.5"
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(1_700_000_095))
     words = re.sub(r"\s+", " ", page.locator(".t-record").inner_text())
@@ -263,8 +269,7 @@ def test_surfaces_by_address(browse: Browse, browse_address: str, segmented: Pro
 
     folder = segmented.browse_cache / "meshes" / "TS_1"
     assert [path.name for path in folder.glob("Disc-*")] == [f"Disc-{tag}.glb"]
-    path = segmented.output("TS_1", "Disc")
-    path.write_bytes(segmented.output("TS_1", "Square").read_bytes())
+    segmented.output("TS_1", "Disc").write_bytes(segmented.output("TS_1", "Square").read_bytes())
     changed = mesh_tag(segmented, "TS_1", preset)
     assert changed != tag
     assert get("TS_1/Disc").body() != answer.body()

@@ -48,7 +48,9 @@ def test_a_surface_comes_back_as_it_was() -> None:
     assert document["nodes"] == [{"name": "Vesicle", "mesh": 0}]
     assert document["materials"][0]["alphaMode"] == "BLEND"
     # Half the numbers of a screen are about a fifth of the light.
-    assert document["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"] == pytest.approx([1, 0.214, 0, 0.4], abs=1e-3)
+    assert document["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"] == pytest.approx(
+        [1, 0.214, 0, 0.4], abs=1e-3
+    )
 
 
 def test_two_surfaces_are_two_meshes_and_an_empty_one_is_none() -> None:

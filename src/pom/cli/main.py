@@ -8,11 +8,16 @@ import typer
 from pom import __version__
 from pom.cli import annotations, shared, single
 from pom.cli.annotate import annotate
+from pom.cli.browse import browse
 from pom.cli.console import PomGroup, StepCommand
 from pom.cli.demo import demo
 from pom.cli.evaluate import evaluate
+from pom.cli.export import export
 from pom.cli.pretrain import pretrain
+from pom.cli.projections import projections
+from pom.cli.render import render
 from pom.cli.status import retry, status
+from pom.cli.summarize import summarize
 
 app = typer.Typer(
     cls=PomGroup,
@@ -28,6 +33,11 @@ app.command(cls=StepCommand)(pretrain)
 app.add_typer(single.app, name="single")
 app.add_typer(shared.app, name="shared")
 app.command(cls=StepCommand)(evaluate)
+app.command(cls=StepCommand)(export)
+app.command(cls=StepCommand)(summarize)
+app.command(cls=StepCommand)(projections)
+app.command(cls=StepCommand)(render)
+app.command()(browse)
 app.command(cls=StepCommand)(status)
 app.command(cls=StepCommand)(retry)
 app.command(cls=StepCommand)(demo)
@@ -53,6 +63,10 @@ pom shared initialize     every patch gets labels of all ontologies
 pom shared train          one joint network
 pom shared process        all tomograms are segmented
 pom evaluate              how good the segmentations are
+pom summarize             what is in each tomogram, as a table
+pom projections           flat pictures of all tomograms
+pom render                three-dimensional pictures of all tomograms
+pom browse                table, gallery and subsets, in the browser
 
 'pom pretrain', before the trainings, is optional: it gives them a start from the tomograms alone.
 """

@@ -1,0 +1,131 @@
+"""What the pages of one server share."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pom.app.browse.kinds import Kind, kinds_of
+from pom.app.browse.thumbnails import Thumbnails
+from pom.errors import PomError
+from pom.io.feature_library import FeatureLibrary, entry_of, preset_from
+from pom.io.palette import default_colour
+from pom.project.names import UNKNOWN, name_fault
+from pom.project.paths import Project
+from pom.workflow.atlas import Atlas
+from pom.workflow.feature_library import load_library
+
+if TYPE_CHECKING:
+    from pom.workflow.status import StatusSurvey, StepStatus
+
+log = logging.getLogger(__name__)
+
+SECONDS_KEPT = 5.0
+"""For which a list of tomograms, or the state of the work, is good."""
+UNKNOWN_COLOUR = "#6b6b6b"
+
+
+class Browsing:
+    """A dataset to look at. Every method may be called by any thread.
+
+    Args:
+        current: gives the project as it is now; its folder stays the same.
+    """
+
+    def __init__(self, current: Callable[[], Project]) -> None:
+        self._current = current
+        self.atlas = Atlas(current())
+        self.thumbnails = Thumbnails(current().browse_cache / "thumbnails")
+        self._lock = threading.Lock()
+        self._names: tuple[float, Sequence[str]] = (-SECONDS_KEPT, ())
+        self._steps: tuple[float, Sequence[StepStatus]] = (-SECONDS_KEPT, ())
+
+    @property
+    def project(self) -> Project:
+        """The project as it is now."""
+        return self._current()
+
+    def read(self) -> None:
+        """Reads the summary, and works out what follows from it; what is wrong with it is for the pages to say."""
+        with contextlib.suppress(PomError):
+            self.atlas.unusual()
+
+    def names(self) -> Sequence[str]:
+        """The tomograms that lie in the folder now, sorted; none where it cannot be read."""
+        with self._lock:
+            since, names = self._names
+            if time.monotonic() - since >= SECONDS_KEPT:
+                try:
+                    names = self.project.tomogram_names()
+                except PomError as error:
+                    log.debug("%s", error)
+                    names = ()
+                self._names = time.monotonic(), names
+            return names
+
+    def absent(self) -> frozenset[str]:
+        """The tomograms of the summary that are not in the folder of tomograms; none where that is empty.
+
+        Then only the result was brought here, which is nothing to point at.
+        """
+        here = self.names()
+        return frozenset(self.atlas.table().index).difference(here) if here else frozenset()
+
+    def knows(self, name: str) -> bool:
+        """Whether a tomogram is in the folder or in the summary, under a name that may stand in a path."""
+        return name_fault(name) is None and (name in self.atlas.table().index or name in self.names())
+
+    def kinds(self) -> Mapping[str, Kind]:
+        """The kinds of pictures that there are, by their id."""
+        return kinds_of(self.project)
+
+    def library(self) -> FeatureLibrary:
+        """How the features look: as in the pictures of 'pom render', with a preset for each that the project knows."""
+        from pom.workflow.render import complete_library
+
+        library = FeatureLibrary()
+        try:
+            library = load_library(self.project)
+        except PomError as error:  # a damaged library must not take the pages with it
+            log.debug("%s", error)
+        complete = complete_library(self.project, library)
+        unknown = complete.get(UNKNOWN)
+        if library.get(UNKNOWN) is None and unknown is not None:  # as light as in the pictures, it would be in the way
+            complete = complete.with_preset(preset_from({**entry_of(unknown), "colour": UNKNOWN_COLOUR}, UNKNOWN))
+        return complete
+
+    def colours(self) -> Mapping[str, str]:
+        """The colour, ``#rrggbb``, of each feature of the summary: that of the library, or one of its own."""
+        library = self.library()
+        colours = {}
+        for index, feature in enumerate(self.atlas.features()):
+            preset = library.get(feature)
+            colours[feature] = preset.hex_colour if preset else default_colour(index)
+        return colours
+
+    def parts(self) -> tuple[str, ...]:
+        """The features that share a tomogram's volume among them: the ontologies and Unknown."""
+        macromolecules = self.project.configuration.macromolecules
+        return tuple(each for each in self.atlas.features() if each not in macromolecules)
+
+    def steps(self) -> "Sequence[StepStatus]":
+        """How far the processing is, step by step.
+
+        Raises:
+            PomError: a folder of the project cannot be read.
+        """
+        with self._lock:
+            since, steps = self._steps
+            if time.monotonic() - since >= SECONDS_KEPT:
+                steps = self._survey.look()
+                self._steps = time.monotonic(), steps
+            return steps
+
+    @cached_property
+    def _survey(self) -> "StatusSurvey":
+        from pom.workflow.status import StatusSurvey
+
+        return StatusSurvey(self.project)

@@ -1,0 +1,68 @@
+"""The kinds of pictures that a project has."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pom.project.names import UNKNOWN, name_fault
+from pom.project.paths import Project
+
+DENSITY = "density"
+PROJECTION = "_projection"
+SIDE = "_side"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of picture.
+
+    ``id``: what it goes by in addresses. ``path``: its file, by the tomogram's name. ``upright``: whether the file has
+    the row at y = 0 on top, so that it is turned over for the screen, where y grows upwards.
+    """
+
+    id: str
+    title: str
+    path: Callable[[str], Path]
+    upright: bool = False
+
+
+def kinds_of(project: Project) -> dict[str, Kind]:
+    """The kinds of which there is a folder, by their id.
+
+    Compositions come first, those of ``gallery_categories`` in its order; then the density; then the projections in the
+    order of the ontologies. A folder whose name could not be a composition's is passed over.
+    """
+    folders = _folders(project.image_dir)
+    wanted = [each for each in project.configuration.gallery_categories if each != DENSITY]
+    projected = [each for each in (*project.ontologies, UNKNOWN) if f"{each}{PROJECTION}" in folders]
+    others = sorted(folders - {DENSITY, *wanted, *(f"{each}{PROJECTION}" for each in projected)})
+    kinds = [_composition(project, each) for each in (*wanted, *others) if each in folders]
+    if DENSITY in folders:
+        kinds.append(Kind(DENSITY, "Density", project.density_picture, upright=True))
+    for ontology in projected:
+        kinds += _projections(project, ontology)
+    return {kind.id: kind for kind in kinds}
+
+
+def _folders(folder: Path) -> frozenset[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(each.name for each in entries if name_fault(each.name) is None and each.is_dir())
+    except OSError:
+        return frozenset()
+
+
+def _composition(project: Project, title: str) -> Kind:
+    return Kind(title, title, lambda name: project.picture(name, title))
+
+
+def _projections(project: Project, ontology: str) -> tuple[Kind, Kind]:
+    plain = Kind(
+        f"{ontology}{PROJECTION}", f"{ontology}, along z", lambda name: project.projection(name, ontology), upright=True
+    )
+    side = Kind(
+        f"{ontology}{PROJECTION}{SIDE}", f"{ontology}, along y",
+        lambda name: project.projection(name, ontology, side=True), upright=True,
+    )  # fmt: skip
+    return plain, side

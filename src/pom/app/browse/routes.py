@@ -1,0 +1,101 @@
+"""The addresses of the place Browse, and of what its pages ask for."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import HTMLResponse, JSONResponse
+
+from pom.app.answers import NotFoundError
+from pom.app.browse.browsing import Browsing
+from pom.app.browse.gallery import fill_gallery
+from pom.app.browse.meshes import mesh_routes
+from pom.app.browse.overview import fill_overview, fill_progress
+from pom.app.browse.pages import BROWSE, FILES, STATIC, View, file_tag, page, render
+from pom.app.browse.settings import settings_routes
+from pom.app.browse.subsets import fill_subsets, subset_routes
+from pom.app.browse.table import csv_text, fill_table, json_page
+from pom.app.browse.tomogram import tomogram_routes
+from pom.app.slices.pictures import number
+from pom.app.slices.routes import ASK_AGAIN, FOREVER
+from pom.app.slices.waiting import Newest
+
+N_THREADS = 2
+MOST_WAITING = 256
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}
+
+
+def browse_routes(browsing: Browsing) -> APIRouter:
+    """The routes below /browse, and those of the tables, pictures and subsets below /api."""
+    router = APIRouter(include_in_schema=False)
+    for add in PARTS:
+        add(router, browsing)
+    return router
+
+
+def _pages(router: APIRouter, browsing: Browsing) -> None:
+    # Plain functions, which FastAPI runs in threads, so that other requests need not wait for them.
+    @router.get(BROWSE)
+    def overview(request: Request) -> HTMLResponse:
+        return page(browsing, request, "overview.html", lambda view: fill_overview(browsing, view))
+
+    @router.get(f"{BROWSE}/progress")
+    def progress() -> HTMLResponse:
+        return HTMLResponse(render("progress.html", **fill_progress(browsing)), headers={"cache-control": "no-store"})
+
+    @router.get(f"{BROWSE}/table")
+    def table(request: Request) -> HTMLResponse:
+        return page(browsing, request, "table.html", lambda view: fill_table(browsing, view))
+
+    @router.get(f"{BROWSE}/gallery")
+    def gallery(request: Request) -> HTMLResponse:
+        return page(browsing, request, "gallery.html", lambda view: fill_gallery(browsing, view))
+
+    @router.get(f"{BROWSE}/subsets")
+    def subsets(request: Request) -> HTMLResponse:
+        return page(browsing, request, "subsets.html", lambda view: fill_subsets(browsing, view))
+
+
+def _files(router: APIRouter, _browsing: Browsing) -> None:
+    @router.get(f"{STATIC}/{{name}}")
+    def static(name: str, request: Request, v: str = "") -> Response:
+        if name not in FILES:
+            raise NotFoundError("There is no such file.")
+        tag = file_tag(name)
+        headers = {"etag": f'"{tag}"', "cache-control": FOREVER if v == tag else ASK_AGAIN}
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        path = FILES[name]
+        return Response(path.read_bytes(), media_type=MEDIA_TYPES[path.suffix], headers=headers)
+
+
+def _tables(router: APIRouter, browsing: Browsing) -> None:
+    @router.get("/api/table")
+    def rows(request: Request) -> JSONResponse:
+        return JSONResponse(json_page(browsing, View(browsing, request)), headers={"cache-control": "no-store"})
+
+    @router.get("/api/table.csv")
+    def csv(request: Request) -> Response:
+        headers = {"content-disposition": 'attachment; filename="tomograms.csv"', "cache-control": "no-store"}
+        return Response(csv_text(browsing, View(browsing, request)), media_type="text/csv", headers=headers)
+
+
+def _pictures(router: APIRouter, browsing: Browsing) -> None:
+    making = Newest(N_THREADS, MOST_WAITING)
+
+    @router.get("/api/pictures/{kind}/{name}")
+    async def picture(kind: str, name: str, request: Request, size: str = "320", v: str = "") -> Response:
+        def make() -> tuple[bytes, str, str]:
+            found = browsing.kinds().get(kind)
+            if found is None or not browsing.knows(name):
+                raise NotFoundError(f"There is no picture {kind!r} of {name!r}.")
+            return browsing.thumbnails.content(found, name, number(size))
+
+        content, media_type, tag = await making.do(make, request.is_disconnected)
+        headers = {"cache-control": FOREVER if v == tag else ASK_AGAIN}
+        return Response(content, media_type=media_type, headers=headers)
+
+
+PARTS: list[Callable[[APIRouter, Browsing], None]] = [
+    _pages, _files, _tables, _pictures, subset_routes, tomogram_routes, mesh_routes, settings_routes,
+]  # fmt: skip
+"""What adds routes; a new page is one more, and if it is a tab of its own, one more of ``pages.TABS``."""

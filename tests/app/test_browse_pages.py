@@ -1,0 +1,286 @@
+"""The place Browse in a real browser, with a real server: ``pom browse``."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pom.io.summary_files import TOMOGRAM, UNLIKE, UNLIKE_FLAG, write_parquet
+from pom.project.paths import Project
+from pom.workflow.subsets import list_subsets, subset_names, write_subset
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+Open = Callable[[str], "Page"]
+N = 130
+NAMES = [f"TS_{number:03d}" for number in range(N)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of which only the summary and pictures are here: Disc is 0, 1, 2 ... 129 thirds of a percent."""
+    folder = tmp_path_factory.mktemp("atlas")
+    (folder / "project_configuration.json").write_text(
+        '{"ontologies": ["Disc", "Square"], "macromolecules": ["Density"]}'
+    )
+    project = Project.open(folder)
+    disc = np.arange(N) / 3
+    table = pd.DataFrame({"Disc": disc, "Square": 50 - disc, "Unknown": 50.0}, pd.Index(NAMES, name=TOMOGRAM))
+    table["Disc volume (um^3)"] = disc / 1000
+    table[UNLIKE] = 0.5
+    table[UNLIKE_FLAG] = False
+    write_parquet(project.summary_parquet, table)
+    for name in NAMES[:-1]:
+        path = project.density_picture(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (64, 32), 120).save(path)
+    project.density_picture(NAMES[1]).write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture
+def project(folder: Path) -> Iterator[Project]:
+    project = Project.open(folder)
+    yield project
+    for title in list_subsets(project):
+        project.subset(title).unlink()
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    command = [sys.executable, "-m", "pom", "browse", "--port", "0"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        announced = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+        assert announced
+        yield announced[0]
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+
+
+@pytest.fixture
+def visit(chromium: "Browser", address: str) -> Iterator[Open]:
+    """Opens a path in a browser of its own; the test fails if its console tells an error or a broken policy."""
+    errors: list[str] = []
+    pages: list[Page] = []
+
+    def visit(path: str) -> "Page":
+        page = chromium.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True).new_page()
+        pages.append(page)
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None
+        )
+        page.goto(f"{address}{path}", wait_until="networkidle")
+        return page
+
+    yield visit
+    for page in pages:
+        page.context.close()
+    # That a picture is broken or a title taken, the browser says too.
+    assert [error for error in errors if "422" not in error and "409" not in error] == []
+
+
+def rows(page: "Page") -> list[str]:
+    return page.locator("tbody th a").all_inner_texts()
+
+
+def found(page: "Page", text: str) -> None:
+    page.locator(".b-found").filter(has_text=re.compile(rf"^\s*{text}\s*$")).wait_for()
+
+
+def test_filter_sort_reload_and_back(visit: Open) -> None:
+    page = visit("/browse/table")
+    found(page, "130 tomograms")
+    assert rows(page) == NAMES[:100]
+    page.keyboard.press("/")
+    page.keyboard.type("ts_1")
+    found(page, "30 of 130 tomograms")
+    assert page.locator(":focus").get_attribute("name") == "q"
+    page.get_by_label("Disc at most").fill("40")
+    found(page, "21 of 130 tomograms")
+    page.get_by_label("Disc at least").press_sequentially("39,5")  # a comma will do
+    found(page, "2 of 130 tomograms")
+    assert page.locator(":focus").get_attribute("aria-label") == "Disc at least"
+    assert page.locator(":focus").input_value() == "39,5"
+    page.get_by_role("link", name="Disc", exact=True).click()
+    page.locator("th[aria-sort=descending]").filter(has_text="Disc").wait_for()
+    assert rows(page) == ["TS_120", "TS_119"]
+    page.get_by_role("link", name="Disc", exact=True).click()
+    page.locator("th[aria-sort=ascending]").filter(has_text="Disc").wait_for()
+    assert rows(page) == ["TS_119", "TS_120"]
+    written = page.url
+    assert written.endswith("/browse/table?q=ts_1&range=Disc:39.5:40&sort=Disc")
+    page.reload()
+    assert rows(page) == ["TS_119", "TS_120"]
+    assert page.get_by_label("Disc at least").input_value() == "39.5"
+    assert visit(written.partition("/browse")[1] + written.partition("/browse")[2]).url == written  # to a colleague
+    for _ in range(3):
+        page.go_back()
+    found(page, "21 of 130 tomograms")
+    assert page.get_by_label("Disc at least").input_value() == ""
+    page.go_back()
+    found(page, "30 of 130 tomograms")
+    page.go_back()
+    found(page, "130 tomograms")
+    assert page.get_by_label("Search names").input_value() == ""
+    page.go_forward()
+    found(page, "30 of 130 tomograms")
+    assert page.get_by_label("Search names").input_value() == "ts_1"
+
+
+def test_pages_figures_and_conditions(visit: Open) -> None:
+    page = visit("/browse/table?range=Square:1:&sort=Disc&desc=1")
+    page.get_by_role("link", name="Next page").click()
+    page.wait_for_url("**page=2*")
+    page.locator(".b-pager").filter(has_text="101–130").wait_for()
+    assert rows(page)[-1] == "TS_000"
+    page.keyboard.press("[")
+    page.locator(".b-pager").filter(has_text="1–100").wait_for()
+    page.get_by_label("Figures").select_option("Volume, µm³")
+    page.get_by_label("Disc volume (um^3) at least").fill("0.0425")
+    found(page, "2 of 130 tomograms")
+    assert rows(page) == ["TS_129", "TS_128"]
+    page.get_by_role("link", name="Without: sorted by Disc ↓").wait_for()  # a column that is not shown now
+    page.get_by_label("Disc volume (um^3) at least").fill("many")
+    page.locator("[aria-invalid=true]").wait_for()
+    found(page, "2 of 130 tomograms")  # as it was
+    page.get_by_role("link", name="Without: Disc volume (um^3) ≥ 0.0425").click()
+    found(page, "130 tomograms")
+    assert "show=volume" in page.url and "range=Square:1:" in page.url
+
+
+def test_a_subset_by_hand(visit: Open, project: Project) -> None:
+    page = visit("/browse/table?sort=Disc&desc=1")
+    page.get_by_label("Choose TS_127").check()
+    page.get_by_label("Choose TS_125").click(modifiers=["Shift"])
+    page.get_by_text("3 chosen").wait_for()
+    page.get_by_role("link", name="Gallery").click()
+    page.get_by_text("3 chosen").wait_for()  # goes along
+    assert page.get_by_label("Choose TS_126").is_checked()
+    page.get_by_label("Choose TS_126").uncheck()
+    page.get_by_label("Choose TS_129").check()
+    page.get_by_role("button", name="Make a subset…").click()
+    page.get_by_label("Title").fill("Best")
+    page.keyboard.press("Enter")
+    page.get_by_text("The subset Best has 3 tomograms now.").wait_for()
+    assert subset_names(project, "Best") == ("TS_127", "TS_125", "TS_129")
+    assert page.get_by_text("chosen", exact=False).first.is_hidden()
+    page.get_by_label("Subset", exact=True).select_option("Best")
+    found(page, "3 of 130 tomograms")
+    page.get_by_role("link", name="Table").click()
+    page.wait_for_url("**/browse/table?sort=Disc&desc=1&subset=Best")
+    assert rows(page) == ["TS_129", "TS_127", "TS_125"]
+
+
+def test_a_subset_of_what_a_query_finds(visit: Open, project: Project) -> None:
+    write_subset(project, "Rich", ["TS_001"])
+    page = visit("/browse/table?range=Disc:42:")
+    page.get_by_role("button", name="Save as a subset…").click()
+    page.get_by_text("Of the 4 tomograms that the query finds.").wait_for()
+    page.get_by_label("Title").fill("Rich")
+    page.get_by_role("button", name="Make", exact=True).click()
+    page.get_by_role("alert").filter(has_text="There is a subset 'Rich' already").wait_for()
+    page.get_by_role("button", name="Add to it").click()
+    page.get_by_text("The subset Rich has 5 tomograms now.").wait_for()
+    assert subset_names(project, "Rich") == ("TS_001", *NAMES[126:])
+    page.get_by_role("button", name="Save as a subset…").click()
+    page.get_by_label("Title").fill("a/b")
+    page.keyboard.press("Enter")
+    page.get_by_role("alert").filter(has_text="must not contain '/'").wait_for()
+    page.keyboard.press("Escape")
+    assert list_subsets(project) == ["Rich"]
+
+
+def test_the_gallery_on_the_same_query(visit: Open) -> None:
+    page = visit("/browse/table?range=Disc::0.9&sort=Disc&desc=1")
+    page.get_by_role("link", name="Gallery").click()
+    page.wait_for_url("**/browse/gallery?range=Disc::0.9&sort=Disc&desc=1")
+    cards = page.locator(".b-card")
+    assert [each.strip() for each in cards.locator(".b-caption").all_inner_texts()] == ["TS_002", "TS_001", "TS_000"]
+    page.get_by_text("picture cannot be read").wait_for()
+    shown = page.locator(".b-card img")
+    page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth === 64)")
+    assert shown.count() == 2
+    page.get_by_label("Filter by a column").select_option("Square")
+    page.keyboard.type("49.5")
+    found(page, "2 of 130 tomograms")
+    assert page.locator(":focus").get_attribute("aria-label") == "Square at least"
+    page.get_by_role("link", name="Without: Disc ≤ 0.9").click()
+    page.wait_for_url("**/browse/gallery?range=Square:49.5:&sort=Disc&desc=1")
+    page.get_by_label("Size of the pictures").select_option("Large")
+    page.wait_for_url("**size=large*")
+    page.goto(page.url.partition("?")[0] + "?q=ts_129")
+    page.get_by_text("no picture", exact=True).wait_for()
+    assert page.get_by_role("link", name="TS_129").get_attribute("href") == "/browse/tomogram/TS_129?q=ts_129"
+
+
+def test_the_overview_comes_first(visit: Open, project: Project) -> None:
+    page = visit("/")
+    assert page.url.endswith("/browse")
+    page.get_by_role("heading", name="130 tomograms").wait_for()
+    page.get_by_text("No tomogram is segmented yet").wait_for()
+    page.get_by_role("link", name="Gallery, most Disc first").click()
+    page.wait_for_url("**/browse/gallery?sort=Disc&desc=1")
+    page.go_back()
+    page.locator(".b-spread a").last.click()
+    page.wait_for_url("**/browse/table?range=*")
+    assert "TS_000" in rows(page) and "TS_001" in rows(page)  # the most Unknown, all of it
+
+
+def test_lists_go_in_and_out(visit: Open, project: Project, tmp_path: Path) -> None:
+    page = visit("/browse/subsets")
+    page.get_by_text("There is none yet.").wait_for()
+    file = tmp_path / "from Warp.txt"
+    file.write_text("TS_003.tomostar\nTS_007.tomostar\nTS_999.tomostar\n")
+    write_known(project, ("TS_003", "TS_007"))
+    page.get_by_label("Import a list of tomograms").set_input_files(file)
+    page.get_by_text("from Warp has 2 tomograms; 1 name of none here left out: TS_999.tomostar.").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="List for WarpTools").click()
+    assert download.value.suggested_filename == "from Warp.txt"
+    assert Path(download.value.path()).read_text() == "tomostar/TS_003.tomostar\ntomostar/TS_007.tomostar\n"
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Remove from Warp").click()
+    page.get_by_text("There is none yet.").wait_for()
+    assert list_subsets(project) == []
+
+
+def write_known(project: Project, names: tuple[str, ...]) -> None:
+    """As if they had been summarised here."""
+    folder = project.records("summary")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / f"{name}.json").write_text("{}")
+
+
+def test_reached_by_the_keyboard(visit: Open) -> None:
+    page = visit("/browse/table")
+    page.keyboard.press("Tab")
+    skip: Any = page.locator(":focus")
+    assert skip.inner_text() == "To the content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").get_attribute("name") == "q"
+    for role, name in (
+        ("checkbox", "Choose all on this page"), ("link", "Tomogram"), ("textbox", "Square at most"),
+        ("columnheader", "Disc"), ("rowheader", "TS_000"), ("status", ""), ("navigation", "Pages of the list"),
+    ):  # fmt: skip
+        assert page.get_by_role(role, name=name).first.is_visible(), name  # type: ignore[arg-type]
+    page.get_by_label("Choose TS_000").focus()
+    page.keyboard.press("Space")
+    page.get_by_role("region", name="Chosen tomograms").get_by_text("1 chosen").wait_for()
+    page.get_by_role("button", name="Clear").press("Enter")
+    page.get_by_text("1 chosen").wait_for(state="hidden")

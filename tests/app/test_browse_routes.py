@@ -1,0 +1,357 @@
+"""The addresses of the place Browse: what they answer, to good requests and to bad ones."""
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from fastapi import FastAPI
+from PIL import Image
+from starlette.testclient import TestClient
+
+from pom.app.answers import answer_errors
+from pom.app.browse.browsing import Browsing
+from pom.app.browse.routes import browse_routes
+from pom.io.summary_files import COMPONENTS, CONFIDENCE, TOMOGRAM, UNLIKE, UNLIKE_FLAG, VOLUME, write_parquet
+from pom.project.paths import Project
+from pom.workflow.subsets import list_subsets, subset_names, write_subset
+
+NAMES = ("TS_1", "TS_2", "TS_3", "gone & <b>lost</b>")
+SHARES = {"Disc": [10.0, 40.0, np.nan, 25.0], "Square": [5.0, 0.0, 30.0, 1.0], "Unknown": [85.0, 60.0, 70.0, 74.0]}
+
+
+def summary(names: tuple[str, ...] = NAMES, **columns: list[float]) -> pd.DataFrame:
+    shares = columns or SHARES
+    table = pd.DataFrame(shares, pd.Index(names, name=TOMOGRAM))
+    for feature in shares:
+        table[f"{feature}{VOLUME}"] = table[feature] / 100
+        table[f"{feature}{COMPONENTS}"] = np.arange(len(names), dtype=float)
+        table[f"{feature}{CONFIDENCE}"] = 0.9
+    table[UNLIKE] = [0.5, 1.5, np.nan, 0.2][: len(names)]
+    table[UNLIKE_FLAG] = table[UNLIKE] > 1
+    return table
+
+
+def picture(path: Path, colour: int = 90) -> Path:
+    """Twice as wide as high, its first row white."""
+    image = np.full((200, 400), colour, np.uint8)
+    image[:100] = 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return path
+
+
+@pytest.fixture
+def project(make_project: Callable[..., Project]) -> Project:
+    project = make_project(gallery_categories=("Top3", "density"))
+    write_parquet(project.summary_parquet, summary())
+    picture(project.density_picture("TS_1"))
+    picture(project.projection("TS_1", "Disc", side=True))
+    picture(project.picture("TS_1", "Top3"))
+    return project
+
+
+@pytest.fixture
+def ask(project: Project) -> TestClient:
+    return client(project)
+
+
+def client(project: Project) -> TestClient:
+    app = FastAPI()
+    app.include_router(browse_routes(Browsing(lambda: project)))
+    answer_errors(app)
+    return TestClient(app, raise_server_exceptions=True)
+
+
+def names_on(page: str) -> list[str]:
+    return re.findall(r'<input type="checkbox" data-name="([^"]*)"', page)
+
+
+def fault(answer: Any, status: int) -> str:
+    assert answer.status_code == status, answer.text
+    return str(answer.json()["error"])
+
+
+def opened(answer: Any) -> Image.Image:
+    assert answer.status_code == 200, answer.text
+    return Image.open(io.BytesIO(answer.content))
+
+
+def grey(image: Image.Image, y: int) -> int:
+    """The grey value in the middle of a row."""
+    return int(np.asarray(image.convert("L"))[y, image.width // 2])
+
+
+# Tables
+
+
+def test_the_table_answers_the_query_as_json_and_csv(ask: TestClient) -> None:
+    answer = ask.get("/api/table", params={"range": "Disc:20:", "sort": "Disc"}).json()
+    assert [row[TOMOGRAM] for row in answer["rows"]] == ["gone & <b>lost</b>", "TS_2"]
+    assert (answer["total"], answer["page"], answer["pages"], answer["dropped"]) == (2, 1, 1, [])
+    assert answer["rows"][1]["Disc volume (um^3)"] == 0.4 and answer["rows"][1][UNLIKE_FLAG] is True
+    assert ask.get("/api/table", params={"q": "ts_3"}).json()["rows"][0]["Disc"] is None
+    download = ask.get("/api/table.csv", params={"sort": "Square", "desc": "1", "q": "ts"})
+    assert download.headers["content-disposition"] == 'attachment; filename="tomograms.csv"'
+    rows = list(csv.DictReader(io.StringIO(download.text)))
+    assert [(row[TOMOGRAM], row["Disc"]) for row in rows] == [("TS_3", ""), ("TS_1", "10.0"), ("TS_2", "40.0")]
+
+
+def test_the_page_shows_what_the_query_finds(ask: TestClient) -> None:
+    page = ask.get("/browse/table", params={"range": "Disc::30", "sort": "Disc", "desc": "1"}).text
+    assert names_on(page) == ["gone &amp; &lt;b&gt;lost&lt;/b&gt;", "TS_1"]
+    assert "<b>lost" not in page and "Disc ≤ 30" in page
+    assert '<strong class="pom-number">2</strong> of 4' in page
+    assert page.count(">absent</span>") == 1
+    row = page[page.index('data-name="TS_1"') :].partition("</tr>")[0]
+    assert re.findall(r"<td[^>]*>([\d.–]+)</td>", row) == ["10", "5", "85", "0.50"]
+    assert "#e69f00 0.0% 10.0%" in row  # its composition
+    everything = ask.get("/browse/table").text
+    row = everything[everything.index('data-name="TS_3"') :].partition("</tr>")[0]
+    assert re.findall(r"<td[^>]*>([\d.–]+)</td>", row) == ["–", "30", "70", "–"]
+    assert everything.count(">unlike</span>") == 1
+    confidence = ask.get("/browse/table", params={"show": "confidence"}).text
+    assert ">0.900</td>" in confidence and "Disc confidence" in confidence
+
+
+def test_pages_of_a_hundred(project: Project) -> None:
+    names = tuple(f"TS_{number:03d}" for number in range(250))
+    table = pd.DataFrame({"Disc": np.arange(250.0)}, pd.Index(names, name=TOMOGRAM))
+    write_parquet(project.summary_parquet, table)
+    ask = client(project)
+    assert names_on(ask.get("/browse/table?page=2").text) == list(names[100:200])
+    last = ask.get("/browse/table?page=3&sort=Disc&desc=1").text
+    assert names_on(last) == list(names[49::-1])
+    assert 'rel="next"' not in last and "page=2" in last
+    for page in ("4", "999999"):
+        assert names_on(ask.get(f"/browse/table?page={page}").text) == list(names[200:])
+    for page in ("0", "-1", "x", "9" * 5000, "1e3", "٣"):
+        assert names_on(ask.get("/browse/table", params={"page": page}).text) == list(names[:100])
+    assert ask.get("/api/table?page=7").json()["page"] == 3
+
+
+def test_what_is_not_understood_is_said(ask: TestClient) -> None:
+    query = "range=Golgi:1:&range=Disc:x:&range=nonsense&sort=Golgi&subset=none&show=x&kind=y"
+    page = ask.get(f"/browse/table?{query}").text
+    assert len(names_on(page)) == 4
+    for said in ("There is no column &#39;Golgi&#39;.", "&#39;Disc:x:&#39; is no range", "no subset &#39;none&#39;"):
+        assert said in page
+    assert len(names_on(ask.get("/browse/gallery?kind=../..&size=huge&desc=7").text)) == 4
+
+
+def test_the_query_is_kept_over_the_tabs(ask: TestClient, project: Project) -> None:
+    write_subset(project, "a & b", ["TS_1", "TS_2"])
+    page = ask.get("/browse/table?range=Disc:1:&subset=a+%26+b&sort=Square&show=volume&page=1").text
+    tabs = re.findall(r'<a href="([^"]*)"', page[page.index('class="b-tabs"') :].partition("</nav>")[0])
+    assert [tab.partition("?")[0] for tab in tabs[:4]] == [
+        "/browse", "/browse/table", "/browse/gallery", "/browse/subsets",
+    ]  # fmt: skip
+    assert {tab.partition("?")[2].replace("&amp;", "&") for tab in tabs} == {
+        "range=Disc:1:&sort=Square&subset=a+%26+b&show=volume"
+    }
+    assert "/browse/tomogram/TS_1?range=Disc:1:" in page
+
+
+# What is not there, or not whole
+
+
+def test_no_summary_yet_names_the_command(make_project: Callable[..., Project]) -> None:
+    ask = client(make_project())
+    for path in ("/browse", "/browse/table", "/browse/gallery"):
+        assert "<code>pom summarize</code>" in ask.get(path).text
+    assert ask.get("/api/table").json()["rows"] == []
+    assert ask.get("/browse/subsets").status_code == 200
+    assert "pom shared process" in ask.get("/browse/progress").text
+
+
+def test_half_written_projects(make_project: Callable[..., Project], tmp_path: Path) -> None:
+    project = make_project(tomograms=("TS_1", "TS_2"))
+    write_parquet(project.summary_parquet, summary(("TS_1",), Disc=[np.nan], Square=[3.0]))
+    ask = client(project)
+    overview = ask.get("/browse").text
+    assert "1 tomogram<" in overview and "1 more is not summarised yet" in overview
+    assert "<code>pom projections</code>" in overview
+    gallery = ask.get("/browse/gallery").text
+    assert "There are no pictures yet" in gallery and "no picture<" in gallery
+    project.summary_parquet.write_bytes(b"PAR1 nonsense")
+    for path in ("/browse", "/browse/table", "/browse/gallery"):
+        answer = ask.get(path)
+        assert answer.status_code == 422 and "make it again with &#39;pom summarize&#39;" in answer.text
+    assert "make it again" in fault(ask.get("/api/table"), 422)
+    empty = Project(tmp_path / "nothing", project.configuration)
+    assert "pom summarize" in client(empty).get("/browse").text
+
+
+def test_the_published_table_with_shares_only(project: Project) -> None:
+    project.summary_parquet.unlink()
+    pd.DataFrame(SHARES, pd.Index(NAMES, name=TOMOGRAM)).to_excel(project.summary)
+    ask = client(project)
+    page = ask.get("/browse/table?show=volume").text
+    assert '<option value="share" selected>' in page and "Volume" not in page
+    assert len(names_on(page)) == 4 and "unlike" not in page
+    assert len(names_on(ask.get("/browse/gallery").text)) == 4
+    assert ask.get("/browse").status_code == 200
+
+
+def test_the_overview(ask: TestClient, project: Project) -> None:
+    page = ask.get("/browse").text
+    row = page[page.index("</span>Disc</th>") :].partition("</tr>")[0]
+    assert re.findall(r"<td>(?:<a [^>]*>)?([\d.,]+)", row) == ["25", "25", "40", "3"]
+    assert 'title="TS_2"' in row and "range=Disc:38.3:&amp;sort=Disc&amp;desc=1" in row
+    assert "1 of them is not in the folder of tomograms: gone &amp; &lt;b&gt;lost" in page
+    assert "unlike the training data (1.50; 1 is the limit)" in page
+    project.jobs("shared").mkdir(parents=True)
+    assert "3 waiting" in ask.get("/browse/progress").text
+
+
+# Pictures
+
+
+def test_pictures_are_small_upright_and_kept(ask: TestClient, project: Project) -> None:
+    small = opened(ask.get("/api/pictures/density/TS_1?size=160"))
+    assert small.format == "WEBP" and small.size == (160, 80)
+    assert grey(small, 75) > 250 and abs(grey(small, 5) - 90) < 4  # y grows upwards
+    assert grey(opened(ask.get("/api/pictures/Top3/TS_1?size=320")), 5) > 250  # as it is
+    whole = opened(ask.get("/api/pictures/Disc_projection_side/TS_1?size=0"))
+    assert whole.format == "PNG" and whole.size == (400, 200) and whole.getpixel((0, 199)) == 255
+    kept = list((project.browse_cache / "thumbnails" / "density" / "TS_1").iterdir())
+    assert [path.name.partition("-")[0] for path in kept] == ["160"]
+    gallery = ask.get("/browse/gallery?kind=density").text
+    source = re.findall(r'<img src="([^"]*)"', gallery)[0].replace("&amp;", "&")
+    answer = ask.get(source)
+    assert opened(answer).size == (320, 160) and "immutable" in answer.headers["cache-control"]
+    picture(project.density_picture("TS_1"), colour=7)
+    os.utime(project.density_picture("TS_1"), (1, 1))
+    answer = ask.get(source)  # of an older file than is there now
+    assert grey(opened(answer), 5) < 20 and "no-cache" in answer.headers["cache-control"]
+    assert len(list(kept[0].parent.iterdir())) == 2  # the older one of that size has gone
+
+
+def test_kinds_are_what_there_are_folders_of(ask: TestClient, project: Project) -> None:
+    picture(project.picture("TS_2", "Organelles"))
+    (project.image_dir / ".hidden").mkdir()
+    (project.image_dir / "a file").write_text("")
+    page = ask.get("/browse/gallery").text
+    choice = page[page.index('aria-label="Pictures"') :].partition("</select>")[0]
+    kinds = re.findall(r'<option value="([^"]+)"', choice)
+    assert kinds == ["Top3", "Organelles", "density", "Disc_projection", "Disc_projection_side"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "density/TS_9", "density/..%2F..%2FTS_1", "density/%2e%2e", "density/.", "density/TS_1%00", "density/TS_2",
+        "nothing/TS_1", "..%2Ftomograms/TS_1", "%2e%2e/TS_1", "Square_projection/TS_1", "density/" + "x" * 4000,
+    ],
+)  # fmt: skip
+def test_no_picture_by_a_hostile_name(ask: TestClient, path: str) -> None:
+    assert ask.get(f"/api/pictures/{path}").status_code == 404
+
+
+def test_a_name_of_the_summary_leads_nowhere_else(project: Project) -> None:
+    secret = picture(project.folder / "secret" / "x_Top3.png")
+    write_parquet(project.summary_parquet, summary(("../../secret/x", "TS_1", "/etc/passwd", ".")))
+    assert (project.images("Top3") / "../../secret/x_Top3.png").resolve() == secret.resolve()
+    ask = client(project)
+    assert len(names_on(ask.get("/browse/gallery?kind=Top3").text)) == 4
+    assert ask.get("/browse/gallery?kind=Top3").text.count("<img") == 1
+    for name in ("..%2F..%2Fsecret%2Fx", "../../secret/x", "%2Fetc%2Fpasswd"):
+        assert ask.get(f"/api/pictures/Top3/{name}").status_code == 404
+
+
+def test_bad_sizes_and_bad_pictures(ask: TestClient, project: Project) -> None:
+    for size in ("161", "-1", "x", "99999", "9" * 5000):
+        assert ask.get("/api/pictures/density/TS_1", params={"size": size}).status_code == 422
+    project.density_picture("TS_2").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert "no picture that can be read" in fault(ask.get("/api/pictures/density/TS_2"), 422)
+    (project.images("density") / "TS_3_density.png").write_bytes(project.density_picture("TS_1").read_bytes()[:300])
+    assert "no picture that can be read" in fault(ask.get("/api/pictures/density/TS_3"), 422)
+
+
+def test_style_sheets_and_scripts_only(ask: TestClient) -> None:
+    answer = ask.get("/browse/static/browse.js")
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert ask.get("/browse/static/browse.js", headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+    for name in ("routes.py", "..%2Froutes.py", "layout.html", ""):
+        assert ask.get(f"/browse/static/{name}").status_code == 404
+
+
+# Subsets
+
+
+def test_subsets_of_names_and_of_a_query(ask: TestClient, project: Project) -> None:
+    made = ask.post("/api/subsets", json={"title": " Good ones ", "names": ["TS_2", "TS_1", "TS_2"]})
+    assert made.status_code == 200 and made.json()["title"] == "Good ones"
+    assert subset_names(project, "Good ones") == ("TS_2", "TS_1")
+    again = {"title": "Good ones", "query": "range=Disc:20:&sort=Disc"}
+    assert "There is a subset 'Good ones' already" in fault(ask.post("/api/subsets", json=again), 409)
+    assert ask.post("/api/subsets", json={**again, "mode": "add"}).json()["count"] == 3
+    assert subset_names(project, "Good ones") == ("TS_2", "TS_1", "gone & <b>lost</b>")
+    assert ask.post("/api/subsets", json={**again, "mode": "replace"}).json()["count"] == 2
+    page = ask.get("/browse/subsets").text
+    assert "Good ones" in page and "/browse/table?subset=Good+ones" in page
+    assert names_on(ask.get("/browse/table?subset=Good+ones").text) == ["TS_2", "gone &amp; &lt;b&gt;lost&lt;/b&gt;"]
+    assert ask.delete("/api/subsets/Good%20ones").status_code == 200
+    assert list_subsets(project) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"title": "../x", "names": ["TS_1"]}, 422), ({"title": "", "names": ["TS_1"]}, 422),
+        ({"title": "a/b", "names": ["TS_1"]}, 422), ({"title": "x" * 300, "names": ["TS_1"]}, 422),
+        ({"title": "x", "names": []}, 422), ({"title": "x"}, 422),
+        ({"title": "x", "names": ["TS_1"], "query": ""}, 422),
+        ({"title": "x", "names": ["TS_1", "TS_9"]}, 404), ({"title": "x", "names": ["../TS_1"]}, 404),
+        ({"title": "x", "names": [1]}, 422), ({"title": "x", "names": "TS_1"}, 422), ({"title": "x", "more": 1}, 422),
+        ({"title": "x", "query": "range=Golgi:1:"}, 422), ({"title": "x", "query": "q=nothing+like+it"}, 422),
+        ({"title": "x", "names": ["TS_1"], "mode": "delete"}, 422), ([], 422), ("x", 422),
+    ],
+)  # fmt: skip
+def test_subsets_that_cannot_be(ask: TestClient, project: Project, body: object, status: int) -> None:
+    assert fault(ask.post("/api/subsets", json=body), status)
+    assert list_subsets(project) == []
+
+
+def test_what_is_too_large_is_not_read(ask: TestClient, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pom.app.browse.subsets.MOST_BYTES", 1000)
+    body = json.dumps({"title": "x", "names": ["TS_1"] * 500})
+    assert "more than any list" in fault(ask.post("/api/subsets", content=body), 413)
+    assert "more than any list" in fault(ask.post("/api/subsets/import?file=x.txt", content=b"TS_1\n" * 500), 413)
+    assert list_subsets(project) == []
+
+
+def test_lists_of_other_programs(ask: TestClient, project: Project) -> None:
+    star = b"data_\n\nloop_\n_rlnTomoName #1\n_rlnX #2\nTS_2 1\nTS_9 2\nTS_2 3\n"
+    answer = ask.post("/api/subsets/import?file=good.star", content=star).json()
+    assert (answer["title"], answer["count"], answer["unknown"]) == ("good", 1, ["TS_9"])
+    assert subset_names(project, "good") == ("TS_2",)
+    assert "already" in fault(ask.post("/api/subsets/import?file=good.star", content=star), 409)
+    assert "x.txt names no tomogram" in fault(ask.post("/api/subsets/import?file=x.txt", content=b""), 422)
+    assert "of this project" in fault(ask.post("/api/subsets/import?file=y.txt", content=b"TS_8\n"), 422)
+    assert fault(ask.post("/api/subsets/import?file=y.txt", content=b"\xff\xfe\x00"), 422)
+    assert ask.post("/api/subsets/import?file=C:\\lists\\..\\z.txt", content=b"TS_1.mrc\n").json()["title"] == "z"
+    assert "must not begin with" in fault(ask.post("/api/subsets/import?file=.txt/..", content=b"TS_1\n"), 422)
+    assert list_subsets(project) == ["good", "z"]
+
+
+def test_lists_for_other_programs(ask: TestClient, project: Project) -> None:
+    write_subset(project, "süß", ["TS_2", "TS_9"])
+    answer = ask.get("/api/subsets/s%C3%BC%C3%9F/export?form=paths")
+    assert answer.text == f"{project.tomogram('TS_2').absolute()}\n{project.tomogram('TS_9').absolute()}\n"
+    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''s%C3%BC%C3%9F.txt"
+    assert ask.get("/api/subsets/süß/export?form=tomostar").text == "tomostar/TS_2.tomostar\ntomostar/TS_9.tomostar\n"
+    assert "_rlnTomoName" in ask.get("/api/subsets/süß/export?form=star").text
+    assert ask.get("/api/subsets/süß/export?form=csv").text.splitlines()[1].startswith("TS_2,40")
+    assert fault(ask.get("/api/subsets/süß/export?form=exe"), 422)
+    for title in ("none", "..%2Fx", "%2e%2e"):
+        assert ask.get(f"/api/subsets/{title}/export").status_code == 404
+        assert ask.delete(f"/api/subsets/{title}").status_code in (404, 405)
+    assert "1 unknown" in ask.get("/browse/subsets").text
