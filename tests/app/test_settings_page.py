@@ -112,9 +112,8 @@ def test_hidden_features_and_levels_change_the_preview(browse: Browse, segmented
 def test_compositions_are_made_shown_and_saved(browse: Browse, segmented: Project, until: Until) -> None:
     page = browse("/browse/settings", expected="status of 4")
     page.get_by_label("Show Macromolecules in the preview").check()
-    drawn(page, drawn(page))
     nothing = "The composition shows nothing of TS_1: there is no segmentation of Membrane."
-    assert page.locator("[data-says]").inner_text() == nothing
+    page.locator("[data-says]").filter(has_text=nothing).wait_for()
     page.get_by_role("button", name="Add a composition").click()
     page.keyboard.type("Round")
     page.get_by_label("Add to Composition 3").fill("Disc")

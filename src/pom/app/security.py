@@ -22,11 +22,11 @@ NONCE = "pom.nonce"
 SCRIPT = re.compile(rb"<script(?=[\s>])")
 
 FOREIGN_HOST = (
-    "This server answers to localhost and 127.0.0.1 only: open the address that 'pom annotate' printed, or reach it "
+    "This server answers to localhost and 127.0.0.1 only: open the address that the command printed, or reach it "
     "through ssh -L."
 )
-FOREIGN_ORIGIN = "Another page asked for this: open the address that 'pom annotate' printed in a tab of its own."
-NO_TOKEN = "This server wants its token: open the whole address that 'pom annotate' printed, with ?token= and all."
+FOREIGN_ORIGIN = "Another page asked for this: open the address that the command printed in a tab of its own."
+NO_TOKEN = "This server wants its token: open the whole address that the command printed, with ?token= and all."
 
 
 class Guard:

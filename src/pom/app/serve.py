@@ -120,7 +120,7 @@ def listen(host: str, port: int) -> socket.socket:
 def _why_not(host: str, port: int, error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.EADDRINUSE:
-        return f"Port {port} is taken on {host}, perhaps by another 'pom annotate': give another one with --port."
+        return f"Port {port} is taken on {host}, perhaps by this very program: give another one with --port."
     if number == errno.EACCES:
         return f"Port {port} is reserved for the system: give one above 1023 with --port."
     if number == errno.EADDRNOTAVAIL or not isinstance(error, OSError) or isinstance(error, socket.gaierror):
