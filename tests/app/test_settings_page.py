@@ -188,6 +188,15 @@ def changes(**values: Any) -> Changes:
     return Changes(**{"features": {}, **values})
 
 
+def test_a_colour_that_becomes_free_goes_to_no_other_feature(segmented: Project) -> None:
+    def colours() -> dict[str, str]:
+        return {preset.title: preset.hex_colour for preset in looking(segmented, {}).presets}
+
+    before = colours()
+    save_settings(segmented, changes(features={"Disc": {"colour": PURPLE}}))
+    assert colours() == {**before, "Disc": PURPLE}
+
+
 def test_saving_keeps_what_others_have_changed(segmented: Project) -> None:
     save_settings(segmented, changes(features={"Disc": {"dust": 5}}))
     save_settings(segmented, changes(features={"Disc": {"level": 100}, "Membrane": {"colour": PURPLE}}))

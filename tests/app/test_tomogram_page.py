@@ -242,6 +242,21 @@ def test_what_is_not_there_is_said(browse: Browse, segmented: Project) -> None:
     assert "not summarised yet" in page.locator(".t-side").inner_text()
 
 
+def test_a_browser_without_webgl_shows_the_rest(browse: Browse) -> None:
+    page = browse("/browse/table", expected="WebGL")
+    page.add_init_script(
+        """const usual = HTMLCanvasElement.prototype.getContext;
+        HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+          return kind.startsWith('webgl') ? null : usual.call(this, kind, ...rest);
+        };"""
+    )
+    page.goto(page.url.replace("table", "tomogram/TS_1"))
+    ready(page)
+    assert "it has no WebGL" in page.locator("[data-scene] [data-says]").inner_text()
+    assert page.get_by_label("Disc as a surface").is_disabled()
+    slice_shown(page, 6)
+
+
 def test_surfaces_by_address(browse: Browse, browse_address: str, segmented: Project) -> None:
     page = browse("/browse/table")
 

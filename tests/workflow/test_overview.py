@@ -125,7 +125,19 @@ def test_the_way_through_a_project_one_command_after_the_other(
     assert following(project) == "pom shared process"
     for name in ("TS_0", "TS_1"):
         touch(*(project.output(name, ontology) for ontology in (*ONTOLOGIES, "Unknown")))
-    assert following(project) == "nothing: every tomogram is segmented"
+    assert following(project) == "pom summarize"
+
+
+def test_the_way_from_segmentations_to_the_atlas(finished: Project) -> None:
+    assert overview(finished).next_command == "pom summarize"
+    touch(finished.summary)
+    assert overview(finished).next_command == "pom projections"
+    touch(finished.density_picture("TS_0"), finished.projection("TS_0", "Vesicle"))
+    assert overview(finished).next_command == "pom render"
+    touch(finished.picture("TS_0", "Top3"))
+    assert overview(finished).next_command == "pom browse"
+    touch(finished.summary, seconds_from_now=-2 * HOUR)
+    assert overview(finished).next_command == "pom summarize"
 
 
 def test_the_way_straight_from_the_annotations(tmp_path: Path, cards: dict[Path, Figures | Exception]) -> None:
@@ -226,7 +238,7 @@ def told(state: Overview) -> tuple[str, tuple[str, ...]]:
 
 
 def test_nothing_is_outdated_where_each_step_follows_the_one_before(finished: Project) -> None:
-    assert told(overview(finished)) == ("nothing: every tomogram is segmented", ())
+    assert told(overview(finished)) == ("pom summarize", ())
     assert overview(finished).outdated == Outdated()
 
 
@@ -264,7 +276,7 @@ def test_old_networks_without_their_patches_are_not_old(finished: Project) -> No
     for path in (*map(finished.single_dataset, ONTOLOGIES), finished.joint_dataset):
         path.unlink()
     touch(*(finished.single_network(ontology) / CARD_FILE for ontology in ONTOLOGIES))
-    assert told(overview(finished)) == ("nothing: every tomogram is segmented", ())
+    assert told(overview(finished)) == ("pom summarize", ())
 
 
 def test_a_joint_network_of_other_ontologies_leads_back_to_the_right_step(

@@ -71,6 +71,16 @@ def segment(project: Project, name: str, percents: Mapping[str, int]) -> None:
         write(project.output(name, feature), share(percent))
 
 
+def test_tomograms_of_the_test_folder_are_none_of_the_dataset(tmp_path: Path) -> None:
+    project = make(tmp_path)
+    segment(project, "TS_1", {"Void": 50})
+    for name in ("TS_1", "TS_900"):
+        write(project.test_tomogram(name), share(0))
+        write(project.macromolecule(name, "Membrane"), share(25, np.uint16, 255))
+    write(project.tomogram("TS_1"), share(0))
+    assert list(summarize(project).table.index) == ["TS_1"]
+
+
 def test_the_table_has_the_share_of_every_feature(tmp_path: Path) -> None:
     project = make(tmp_path)
     segment(project, "TS_2", {"Void": 50, "ER": 25, "Unknown": 25})

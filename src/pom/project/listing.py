@@ -40,6 +40,15 @@ def list_files(folder: Path) -> frozenset[str]:
     return frozenset(name for name, is_folder in _entries(folder) if not is_folder)
 
 
+def list_folders(folder: Path) -> frozenset[str]:
+    """The names of the folders in a folder, without hidden ones; empty where there is no folder.
+
+    Raises:
+        PomError: the folder cannot be read.
+    """
+    return frozenset(name for name, is_folder in _entries(folder) if is_folder)
+
+
 def list_tomograms(folder: Path) -> Listing:
     """Sorts the files of a folder into tomograms, segmentations (``__`` in the stem) and annotations."""
     entries = sorted(_entries(folder))

@@ -12,6 +12,11 @@ EMPTY = "_"
 SEPARATOR = "__"
 """Stands between a tomogram's name and a channel or ontology in a file's name."""
 
+DENSITY_PICTURES = "density"
+"""The folder of the pictures of tomograms themselves."""
+PROJECTION = "_projection"
+"""What the name of a folder of an ontology's projections has after the ontology's own."""
+
 FORBIDDEN = ("/", "\\", "\0", SEPARATOR)
 
 

@@ -8,7 +8,17 @@ from pathlib import Path
 from pom.errors import PomError
 from pom.project.configuration import Configuration, read_configuration
 from pom.project.listing import ANNOTATION, NATIVE_ANNOTATION, TOMOGRAM, Listing, list_tomograms
-from pom.project.names import DENSITY, EMPTY, SEPARATOR, UNKNOWN, nearest, segmentation_file, without_empty
+from pom.project.names import (
+    DENSITY,
+    DENSITY_PICTURES,
+    EMPTY,
+    PROJECTION,
+    SEPARATOR,
+    UNKNOWN,
+    nearest,
+    segmentation_file,
+    without_empty,
+)
 from pom.words import counted
 
 log = logging.getLogger(__name__)
@@ -325,11 +335,11 @@ class Project:
 
     def density_picture(self, name: str) -> Path:
         """The picture of the tomogram itself."""
-        return self.picture(name, "density")
+        return self.picture(name, DENSITY_PICTURES)
 
     def projection(self, name: str, ontology: str, side: bool = False) -> Path:
         """The picture of an ontology (or Unknown) as seen along z, or from the side, along y."""
-        return self.images(f"{ontology}_projection") / f"{name}_{ontology}{'_side' if side else ''}.png"
+        return self.images(f"{ontology}{PROJECTION}") / f"{name}_{ontology}{'_side' if side else ''}.png"
 
     @property
     def render_configuration(self) -> Path:

@@ -8,13 +8,10 @@ from pathlib import Path
 
 from pom.errors import PomError
 from pom.project.json_file import read_json_object
-from pom.project.names import DENSITY, EMPTY, UNKNOWN, name_fault
+from pom.project.names import DENSITY, DENSITY_PICTURES, EMPTY, PROJECTION, UNKNOWN, name_fault
 
 RANK = re.compile(r"rank([0-9]{1,4})")
 NOT = "!"
-TAKEN = "density"
-TAKEN_ENDING = "_projection"
-"""Of the names of folders in ``image_dir``, those that other pictures lie in."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def _composition(path: Path, name: str, entries: object) -> Composition:
     fault = name_fault(name)
     if fault is not None:
         raise PomError(f"{path} {fault}: rename that composition.")
-    if name.casefold() == TAKEN or name.casefold().endswith(TAKEN_ENDING):
+    if name.casefold() == DENSITY_PICTURES or name.casefold().endswith(PROJECTION):
         raise PomError(f"{path}: a composition cannot be called {name!r}, since other pictures are: rename it.")
     if not isinstance(entries, list) or not all(isinstance(entry, str) and entry.strip() for entry in entries):
         raise PomError(f'{path}: {name!r} must be a list of features, such as ["Membrane", "rank1", "!Unknown"].')

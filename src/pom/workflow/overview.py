@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pom.io.checkpoints import ModelCard
+from pom.project.listing import list_folders
+from pom.project.names import DENSITY_PICTURES, PROJECTION
 from pom.project.paths import CONFIGURATION_FILE, Project
-from pom.workflow.freshness import Outdated, find_outdated, learnt_directly
+from pom.workflow.freshness import Outdated, find_outdated, learnt_directly, modified
 from pom.workflow.segmentation import Segmentation
 from pom.workflow.survey import (
     AnnotationSurvey,
@@ -108,7 +110,8 @@ def overview(project: Project) -> Overview:
         next_command="",
         pretrained=len(pretrained.tomograms) if pretrained is not None else None,
     )
-    return replace(state, next_command=_next_command(project, state))
+    newest = max(outputs.processed.values(), default=0.0)
+    return replace(state, next_command=_next_command(project, state) or _next_of_looking(project, newest))
 
 
 def _ontology(project: Project, name: str, annotations: AnnotationSurvey, single: ModelCard | None) -> OntologyState:
@@ -129,7 +132,8 @@ def _dice(card: ModelCard | None, ontology: str) -> float | None:
     return None if card is None else card.validation.get(ontology, {}).get("dice")
 
 
-def _next_command(project: Project, state: Overview) -> str:
+def _next_command(project: Project, state: Overview) -> str | None:
+    """What is left to do until all tomograms are segmented; None: nothing."""
     if not state.tomograms:
         return f"put tomograms (NAME.mrc) into {project.tomogram_dir}"
     if not state.ontologies:
@@ -166,7 +170,7 @@ def _next_of_single_networks(state: Overview, *, done: bool) -> str | None:
     return None
 
 
-def _next_of_processing(project: Project, state: Overview) -> str:
+def _next_of_processing(project: Project, state: Overview) -> str | None:
     if state.waiting:
         return "pom shared process"
     if state.processed < state.tomograms:
@@ -174,4 +178,16 @@ def _next_of_processing(project: Project, state: Overview) -> str:
         return f"put the missing volumes of {channels} into {project.macromolecule_dir}, then pom shared process"
     if state.outdated.outputs:
         return "pom shared process --outdated"
-    return "nothing: every tomogram is segmented"
+    return None
+
+
+def _next_of_looking(project: Project, newest_output: float) -> str:
+    """What shows the segmentations; ``newest_output``: when the last of them was written, seconds since 1970."""
+    summarised = modified(project.summary)
+    if summarised is None or summarised < newest_output:
+        return "pom summarize"
+    kinds = list_folders(project.image_dir)
+    flat = {kind for kind in kinds if kind == DENSITY_PICTURES or kind.endswith(PROJECTION)}
+    if not flat:
+        return "pom projections"
+    return "pom browse" if kinds - flat else "pom render"

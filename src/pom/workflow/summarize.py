@@ -163,19 +163,20 @@ def _wanted(features: Mapping[str, Feature], target: str | None, skip_macromolec
 
 
 def _find(project: Project, features: Mapping[str, Feature]) -> dict[str, dict[str, Stored]]:
-    """The segmentations that are there, by tomogram and feature, both in order."""
+    """The segmentations that are there, by tomogram and feature, both in order; none of test tomograms."""
     output_dir, macromolecule_dir = project.output_dir, project.macromolecule_dir
     files = {
         False: (output_dir, list_files(output_dir) | outputs_in_stores(output_dir)),
         True: (macromolecule_dir, list_files(macromolecule_dir)),
     }
+    elsewhere = set(project.test_names()) - set(project.tomogram_names())
     found: dict[str, dict[str, Stored]] = {}
     for title, feature in features.items():
         folder, names = files[feature.is_macromolecule]
         ending = f"{SEPARATOR}{title}.mrc"
         for file in names:
             name = file.removesuffix(ending)
-            if name != file and name and SEPARATOR not in name:
+            if name != file and name and SEPARATOR not in name and name not in elsewhere:
                 found.setdefault(name, {})[title] = Stored(folder / file, feature.settings, feature.is_macromolecule)
     return dict(sorted(found.items()))
 

@@ -1,15 +1,13 @@
 """The kinds of pictures that a project has."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pom.project.names import UNKNOWN, name_fault
+from pom.project.listing import list_folders
+from pom.project.names import DENSITY_PICTURES, PROJECTION, UNKNOWN, name_fault
 from pom.project.paths import Project
 
-DENSITY = "density"
-PROJECTION = "_projection"
 SIDE = "_side"
 
 
@@ -33,24 +31,16 @@ def kinds_of(project: Project) -> dict[str, Kind]:
     Compositions come first, those of ``gallery_categories`` in its order; then the density; then the projections in the
     order of the ontologies. A folder whose name could not be a composition's is passed over.
     """
-    folders = _folders(project.image_dir)
-    wanted = [each for each in project.configuration.gallery_categories if each != DENSITY]
+    folders = {each for each in list_folders(project.image_dir) if name_fault(each) is None}
+    wanted = [each for each in project.configuration.gallery_categories if each != DENSITY_PICTURES]
     projected = [each for each in (*project.ontologies, UNKNOWN) if f"{each}{PROJECTION}" in folders]
-    others = sorted(folders - {DENSITY, *wanted, *(f"{each}{PROJECTION}" for each in projected)})
+    others = sorted(folders - {DENSITY_PICTURES, *wanted, *(f"{each}{PROJECTION}" for each in projected)})
     kinds = [_composition(project, each) for each in (*wanted, *others) if each in folders]
-    if DENSITY in folders:
-        kinds.append(Kind(DENSITY, "Density", project.density_picture, upright=True))
+    if DENSITY_PICTURES in folders:
+        kinds.append(Kind(DENSITY_PICTURES, "Density", project.density_picture, upright=True))
     for ontology in projected:
         kinds += _projections(project, ontology)
     return {kind.id: kind for kind in kinds}
-
-
-def _folders(folder: Path) -> frozenset[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return frozenset(each.name for each in entries if name_fault(each.name) is None and each.is_dir())
-    except OSError:
-        return frozenset()
 
 
 def _composition(project: Project, title: str) -> Kind:

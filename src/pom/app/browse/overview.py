@@ -8,8 +8,8 @@ import numpy as np
 from pom.app.browse.browsing import Browsing
 from pom.app.browse.figures import decimals, figure, heights, plain, spread, stripes
 from pom.app.browse.gallery import picture_address
-from pom.app.browse.kinds import DENSITY
 from pom.app.browse.pages import BROWSE, View
+from pom.project.names import DENSITY_PICTURES
 from pom.workflow.atlas import Query
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _bars(view: View, feature: str, bins: list[tuple[float, float, int]]) -> lis
 
 
 def _unusual(browsing: Browsing, view: View, name: str, why: str) -> dict[str, str]:
-    density = browsing.kinds().get(DENSITY)
+    density = browsing.kinds().get(DENSITY_PICTURES)
     source = picture_address(density, name, PICTURE) if density else ""
     return {"name": name, "why": why, "address": view.tomogram(name), "source": source}
 

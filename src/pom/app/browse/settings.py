@@ -23,6 +23,7 @@ from pom.errors import PomError
 from pom.io.feature_library import FeatureLibrary, Preset, entry_of, preset_from
 from pom.io.stamps import file_stamp, stamp_text
 from pom.jobs.background import BackgroundJobs, JobReport, State
+from pom.project.names import UNKNOWN
 from pom.project.paths import Project
 from pom.project.render_configuration import NOT, Composition
 from pom.words import listed
@@ -198,6 +199,16 @@ def looking(project: Project, looks: Mapping[str, Look]) -> FeatureLibrary:
     return _changed(complete, complete, looks)
 
 
+def _settled(project: Project, library: FeatureLibrary) -> FeatureLibrary:
+    """The library with the presets of all features but Unknown, whose colour is its own.
+
+    A feature without a preset has a colour that is free, and would get another one, once one that comes before it is
+    given up.
+    """
+    complete = complete_library(project, library)
+    return complete if library.get(UNKNOWN) is not None else complete.without(UNKNOWN)
+
+
 def _changed(library: FeatureLibrary, others: FeatureLibrary, looks: Mapping[str, Look]) -> FeatureLibrary:
     """``others``: has the presets that the library may lack."""
     for title, look in looks.items():
@@ -265,7 +276,7 @@ def save_settings(project: Project, changes: Changes) -> dict[str, str]:
             save_compositions(project, made)
     if changes.features:
         others = complete_library(project, load_library(project))
-        change_library(project, lambda library: _changed(library, others, changes.features))
+        change_library(project, lambda library: _changed(_settled(project, library), others, changes.features))
     return {"tag": compositions_tag(project)}
 
 
