@@ -76,10 +76,10 @@ def test_all_ontologies_are_shown_alike_and_mostly_where_they_are() -> None:
     patches = patch_set([*"AAAAAAAAA", "B"], [False] * 10)
     patches.drawn[3:9] = False
     frequency = direct_patches(patches, OUTPUTS)[0].frequency
-    assert frequency[:3].tolist() == pytest.approx([0.8 * 48 / 3] * 3)
-    assert frequency[3:9].tolist() == pytest.approx([0.2 * 48 / 6] * 6)
-    assert frequency[9] == pytest.approx(48)
-    assert frequency.sum() == pytest.approx(96)
+    assert frequency[:3].tolist() == pytest.approx([0.8 * 64 / 3] * 3)
+    assert frequency[3:9].tolist() == pytest.approx([0.2 * 64 / 6] * 6)
+    assert frequency[9] == pytest.approx(64)
+    assert frequency.sum() == pytest.approx(128)
 
 
 def test_an_epoch_of_many_patches_shows_as_many() -> None:

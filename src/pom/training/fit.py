@@ -74,16 +74,17 @@ def fit(
     return Trained(learnt.task.network, figures, learnt.history, learnt.epochs, batch_size, seconds, mark)
 
 
-def step_size(n_shown: int, configured: int) -> int:
-    """Patches per step: as configured, but fewer where an epoch would be fewer than ``STEPS_PER_EPOCH`` steps.
+def step_size(n_shown: int, configured: int, steps: int = STEPS_PER_EPOCH) -> int:
+    """Patches per step: as configured, but fewer where an epoch would be fewer than so many steps.
 
     A few dozen patches in steps of 32 or 64 would leave a network all but untrained after a hundred epochs.
 
     Args:
         n_shown: patches that an epoch shows.
         configured: the most patches in a step.
+        steps: that an epoch should take at least.
     """
-    return max(1, min(configured, max(SMALLEST_BATCH, n_shown // STEPS_PER_EPOCH), n_shown))
+    return max(1, min(configured, max(SMALLEST_BATCH, n_shown // steps), n_shown))
 
 
 def validate(task: SegmentationTask, validation: LabelledPatches) -> dict[str, dict[str, float]]:

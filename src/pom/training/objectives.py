@@ -18,8 +18,10 @@ RARITY = 0.5
 """How much rare pixels weigh more in the cross-entropy: 0 not at all, 1 so that all classes count alike."""
 DRAWN_SHARE = 0.8
 """Of the patches that the joint network is shown of an ontology, how many have something drawn in them."""
-FEWEST_SHOWN = 96
-"""Patches that an epoch of the joint network shows at least."""
+FEWEST_SHOWN = 128
+"""Patches that an epoch of the joint network shows at least, straight from annotations."""
+DIRECT_STEPS = 16
+"""Steps that such an epoch takes at least, with smaller batches where there are few patches."""
 RAREST_SHARE = 1e-3
 """A class rarer than this among the labels is weighted as if it had this share."""
 

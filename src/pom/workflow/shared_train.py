@@ -10,7 +10,8 @@ from pom.project.names import UNKNOWN
 from pom.project.paths import Project
 from pom.sampling.patches import JointPatchSet, PatchSet
 from pom.training.data import LabelledPatches
-from pom.training.objectives import direct_objective, direct_patches, joint_objective, joint_patches
+from pom.training.fit import step_size
+from pom.training.objectives import DIRECT_STEPS, direct_objective, direct_patches, joint_objective, joint_patches
 from pom.training.run import Assignment, plan_of, train
 from pom.training.task import Objective
 from pom.workflow.single_train import load_datasets
@@ -44,6 +45,9 @@ def shared_train(project: Project, devices: Devices, checkpoint: Path | None, *,
         pretrained=project.pretrained_network,
     )
     epochs, batch_size = configuration.shared_model_epochs, configuration.shared_model_batch_size
+    if direct:
+        n_shown = round(float(_training(labelled, patches).frequency.sum()))
+        batch_size = step_size(n_shown, batch_size, DIRECT_STEPS)
     return train(assignment, objective, plan_of(configuration, epochs, batch_size, patches, devices), devices)
 
 
