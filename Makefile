@@ -13,7 +13,7 @@ test: test-programs $(VENV)/test-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 # What the tests drive for real, a SLURM, a browser and OpenGL without a display: installed where that needs no asking,
 # as root on Debian. Without them those tests are skipped.

@@ -32,6 +32,13 @@ DISC, SQUARE, NOTHING = (20, 22), (44, 52), (47, 16)
 """Centres (y, x) of a bright disc, of a dark square, and of a place where neither is."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, one does all of a module, and one all that need SLURM."""
+    for item in items:
+        group = "slurm" if item.get_closest_marker("slurm") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def opengl() -> None:
     """For tests that draw: they are skipped where there is nothing to draw with."""
