@@ -1,12 +1,15 @@
-"""Makes the pictures of 'pom annotate' in docs/images/: a demo project, the real server, a browser that looks at it.
+"""Makes the pictures in docs/images/: a demo project, the real commands and server, a browser that looks at it.
 
-Run ``python docs/make_pictures.py`` with Pom and its test tools installed, and Chromium on the machine. The folder of
-the demo project is thrown away afterwards, unless one is named: it then stays, and is used again.
+Run ``python docs/make_pictures.py`` with Pom and its test tools installed, and Chromium on the machine, for those of
+'pom annotate'. The folder of the demo project is thrown away afterwards, unless one is named: it then stays, and is
+used again. With ``--demo FOLDER`` those of 'pom browse' and 'pom render' are made instead, of a copy of what
+'pom demo FOLDER' has made.
 """
 
 import argparse
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
@@ -23,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from pom.demo.dataset import DEMO_CONFIGURATION, Plan, Role, write_demo_project
 from pom.demo.phantom import ONTOLOGIES, make_phantom
@@ -35,10 +39,9 @@ if TYPE_CHECKING:
 
 IMAGES = Path(__file__).parent / "images"
 WIDTH, HEIGHT = 1440, 900
-GREYS, PLAIN, MIXED = 20, 24, 64
-"""How many colours a picture has: greys; those of areas, exactly; those of what lies over a slice, about."""
-
-STRONG = 24
+EXACT, GREYS, MIXED = 32, 20, 128
+"""How many colours a picture has: those of flat areas, exactly; greys; and for all else. More greys, more bytes."""
+STRONG = 8
 """A colour whose parts differ by more is no grey."""
 
 SEED = 0
@@ -57,25 +60,60 @@ NOT_IT = "Vesicle"
 SHOWN, UNSEEN = 28, 44
 """Slices of the first tomogram: one that is annotated here, and one that nobody has drawn in."""
 
+COMPOSITION = "Cell"
+COMPOSITIONS = {
+    COMPOSITION: ["Membrane", "Mitochondrion", "Nucleus", "Vesicle", "Droplet"],
+    "Top3": ["rank1", "rank2", "rank3", "!Unknown"],
+}
+LOOKS = {
+    "raytraced_ontologies": True, "z_margin_summary": 0.15, "image_size": 720, "gallery_categories": [COMPOSITION],
+}  # fmt: skip
+RENDERED_TOMOGRAM = "TS_003"
+BROWSED_TOMOGRAM = "TS_001"
+NOT_COPIED = ("training_datasets", "truth", "evaluation", "images")
+"""Folders of the finished demo that its pictures are not made of, or that are made anew."""
+
 
 def main() -> None:
     """Makes them all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, help="where the demo project is, or is to be")
+    parser.add_argument("--demo", type=Path, help="what 'pom demo' has made: make the pictures of 'pom browse' of it")
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="the browser's program")
     options = parser.parse_args()
     if not options.chromium:
         parser.error("there is no chromium here: name a browser's program with --chromium")
-    with contextlib.ExitStack() as ends:
-        folder = options.folder or Path(ends.enter_context(tempfile.TemporaryDirectory())) / "demo"
-        if not (folder / CONFIGURATION_FILE).exists():
-            make_project(folder)
-        address = ends.enter_context(server(folder))
-        page = ends.enter_context(browser(options.chromium))
-        take_pictures(page, address, Project.open(folder))
+    if options.demo and options.folder:
+        parser.error("name a folder or --demo, not both: they are of different pictures")
+    if options.demo and not (options.demo / CONFIGURATION_FILE).exists():
+        parser.error(f"{options.demo} is no project: make it with 'pom demo'")
+    with tempfile.TemporaryDirectory() as temporary:
+        if options.demo:
+            make_pictures_of_browse(options.demo, Path(temporary), options.chromium)
+        else:
+            make_pictures_of_annotate(options.folder or Path(temporary) / "demo", options.chromium)
 
 
-# The project
+def make_pictures_of_annotate(folder: Path, chromium: str) -> None:
+    """Those of 'pom annotate', of the demo project in the folder, which is made where there is none."""
+    if not (folder / CONFIGURATION_FILE).exists():
+        make_project(folder)
+    with server(folder, "annotate") as address, browser(chromium) as page:
+        take_pictures_of_annotate(page, address, Project.open(folder))
+
+
+def make_pictures_of_browse(demo: Path, temporary: Path, chromium: str) -> None:
+    """Those of 'pom browse' and 'pom render', of a copy of a finished demo."""
+    project = copy_of(demo.resolve(), temporary)
+    for command in (("summarize",), ("projections",), ("render", "-p", "2")):
+        run(project.folder, *command)
+    with Image.open(project.picture(RENDERED_TOMOGRAM, COMPOSITION)) as picture:
+        write(picture.convert("RGB"), "render.png")
+    with server(project.folder, "browse") as address, browser(chromium) as page:
+        take_pictures_of_browse(page, f"{address}/browse")
+
+
+# The projects
 
 
 def make_project(folder: Path) -> None:
@@ -83,8 +121,24 @@ def make_project(folder: Path) -> None:
     settings = {"ontology_annotation_box_size": BOX, "single_model_epochs": EPOCHS, "single_model_batch_size": 8}
     project = write_demo_project(folder, SEED, DEMO_CONFIGURATION.model_copy(update=settings), PLANS)
     annotate_one_slice(project, PLANS[0].name, make_phantom([SEED, 0], SHAPE).labels[SHOWN])
-    for command in (("single", "initialize"), ("single", "train", "-o", NETWORK)):
-        subprocess.run([sys.executable, "-m", "pom", *command], cwd=folder, check=True)
+    run(folder, "single", "initialize")
+    run(folder, "single", "train", "-o", NETWORK)
+
+
+def copy_of(demo: Path, temporary: Path) -> Project:
+    """A project like the finished demo, with the compositions and looks of these pictures."""
+    folder = temporary / demo.name
+    shutil.copytree(demo, folder, ignore=shutil.ignore_patterns(*NOT_COPIED))
+    configuration = folder / CONFIGURATION_FILE
+    configuration.write_text(json.dumps(json.loads(configuration.read_text()) | LOOKS, indent=2))
+    project = Project.open(folder)
+    project.render_configuration.write_text(json.dumps(COMPOSITIONS, indent=2))
+    return project
+
+
+def run(folder: Path, *command: str) -> None:
+    """A command of Pom in a project's folder."""
+    subprocess.run([sys.executable, "-m", "pom", *command], cwd=folder, check=True)
 
 
 def annotate_one_slice(project: Project, name: str, labels: NDArray[np.uint8]) -> None:
@@ -125,9 +179,9 @@ def area(centre: tuple[float, float]) -> tuple[slice, slice]:
 
 
 @contextlib.contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """A running 'pom annotate'; yields its address."""
-    command = [sys.executable, "-m", "pom", "annotate", "--port", "0"]
+def server(folder: Path, place: str) -> Iterator[str]:
+    """A running 'pom annotate' or 'pom browse'; yields its address."""
+    command = [sys.executable, "-m", "pom", place, "--port", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -137,7 +191,7 @@ def server(folder: Path) -> Iterator[str]:
                     yield address[0]
                     break
             else:
-                raise SystemExit("'pom annotate' has ended: what it says above is why.")
+                raise SystemExit(f"'pom {place}' has ended: what it says above is why.")
         finally:
             process.send_signal(signal.SIGINT)
 
@@ -158,7 +212,7 @@ def browser(chromium: str) -> Iterator["Page"]:
 # The pictures
 
 
-def take_pictures(page: "Page", address: str, project: Project) -> None:
+def take_pictures_of_annotate(page: "Page", address: str, project: Project) -> None:
     """All of them, in docs/images/."""
     name = PLANS[0].name
     boxes = {feature.title: feature.boxes for feature in open_for_editing(project, name).features}
@@ -205,8 +259,34 @@ def take_pictures(page: "Page", address: str, project: Project) -> None:
     save(page, "annotate-next.png")
 
 
+def take_pictures_of_browse(page: "Page", address: str) -> None:
+    """All of them, in docs/images/."""
+    page.set_viewport_size({"width": 1290, "height": 995})  # two whole rows of pictures
+    page.goto(f"{address}/gallery?size=large&sort=Nucleus&desc=1")
+    save(page, "browse-gallery.png")
+
+    page.set_viewport_size({"width": WIDTH, "height": 320})  # the demo has few tomograms
+    page.goto(f"{address}/table?range=Nucleus:10:&sort=Mitochondrion&desc=1")
+    save(page, "browse-table.png")
+
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+    page.goto(f"{address}/settings")
+    page.get_by_alt_text("Preview").wait_for()
+    save(page, "browse-settings.png")
+
+    page.goto(f"{address}/tomogram/{BROWSED_TOMOGRAM}?sort=Nucleus&desc=1&z=24")
+    page.locator(".t-page[data-ready]").wait_for()
+    for title in ("Mitochondrion", "Vesicle", "Membrane"):
+        page.get_by_label(f"{title} over the slices").check()
+    for title in (*ONTOLOGIES, "Membrane"):
+        page.get_by_label(f"{title} as a surface").set_checked(title in ("Vesicle", "Droplet", "Membrane"))
+    page.get_by_label("Slice in it").check()
+    page.wait_for_function("!document.querySelector('[data-busy]')")
+    save(page, "browse-tomogram.png")
+
+
 def show(page: "Page", address: str) -> None:
-    """Opens a page and waits until it is complete."""
+    """Opens a page of 'pom annotate' and waits until it is complete."""
     page.goto(address)
     page.get_by_text("Saved", exact=True).wait_for()
 
@@ -221,35 +301,46 @@ def on_screen(page: "Page", place: tuple[float, float]) -> tuple[float, float]:
 
 
 def save(page: "Page", name: str) -> None:
-    """What the page shows once it has come to rest, as a small PNG."""
+    """What the page shows once it has come to rest."""
     page.wait_for_load_state("networkidle")
     page.locator(".pom-loading").wait_for(state="hidden")
     time.sleep(1.5)  # menus and hints fade
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    small = picture.quantize(palette=palette_of(picture), dither=Image.Dither.NONE)
+    write(Image.open(io.BytesIO(page.screenshot())).convert("RGB"), name)
+
+
+def write(picture: Image.Image, name: str) -> None:
+    """Writes a picture, RGB, into docs/images/ as a small PNG, and says how small."""
     with atomic_path(IMAGES / name) as temporary:
-        small.save(temporary, format="PNG", optimize=True)
+        of_few_colours(picture).save(temporary, format="PNG", optimize=True)
     sys.stdout.write(f"{IMAGES / name}: {(IMAGES / name).stat().st_size / 1000:.0f} kB\n")
 
 
-def palette_of(picture: Image.Image) -> Image.Image:
-    """The colours for a picture; a small area of a colour counts as much as a large one."""
-    colours, counts = np.unique(np.asarray(picture).reshape(-1, 3), axis=0, return_counts=True)
-    colours = colours[np.argsort(-counts)]
-    coloured = colours[np.ptp(colours.astype(int), axis=1) > STRONG]
-    plain = np.concatenate([colours[:8], coloured[:PLAIN]])
-    mixed = np.unique(coloured // 12 * 12 + 6, axis=0)
-    mixed = quantised(mixed[None].astype(np.uint8))
-    greys = np.linspace(0, 255, GREYS).astype(np.uint8)[:, None].repeat(3, axis=1)
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(np.concatenate([greys, plain, mixed]).astype(np.uint8).tobytes())
-    return palette
+def of_few_colours(picture: Image.Image) -> Image.Image:
+    """A picture, RGB, with a palette.
+
+    Flat areas, such as the page's and the marks that tell features apart, keep their colours, however small they are;
+    of all other pixels, those of pictures mostly, the colours are about right.
+    """
+    codes = np.asarray(picture).astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    flat = ndimage.maximum_filter(codes, 3) == ndimage.minimum_filter(codes, 3)
+    areas, counts = np.unique(codes[flat], return_counts=True)
+    exact = parts(areas[np.argsort(-counts)][:EXACT])
+    greys = np.linspace(0, 255, GREYS).astype(int)[:, None].repeat(3, axis=1)
+    pixels = np.asarray(picture).reshape(-1, 3)
+    coloured = Image.fromarray(pixels[np.ptp(pixels, axis=1) > STRONG][None])
+    mixed = np.reshape(coloured.quantize(MIXED, kmeans=1).getpalette() or [], (-1, 3))
+    palette = np.concatenate([exact, greys, mixed])
+    seen, places = np.unique(codes, return_inverse=True)
+    # Pillow takes a colour near the nearest, which tints what is grey.
+    nearest = np.asarray(KDTree(palette).query(parts(seen))[1], np.uint8)
+    small = Image.fromarray(nearest[places].reshape(codes.shape))
+    small.putpalette(palette.astype(np.uint8).tobytes())
+    return small
 
 
-def quantised(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """So many colours, (n, 3), that stand for those of a picture."""
-    palette = Image.fromarray(colours).quantize(MIXED, Image.Quantize.MEDIANCUT).getpalette() or []
-    return np.array(palette[: 3 * MIXED], np.uint8).reshape(-1, 3)
+def parts(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Red, green and blue, (n, 3), of colours as numbers."""
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """The addresses of the place Browse: what they answer, to good requests and to bad ones."""
 
+import contextlib
 import csv
 import io
 import json
 import os
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +214,47 @@ def test_the_overview(ask: TestClient, project: Project) -> None:
     assert "3 waiting" in ask.get("/browse/progress").text
 
 
+def test_found_in_counts_tomograms_with_a_volume(project: Project) -> None:
+    """A network's output is hardly ever 0 all over, which is not to say that there is something."""
+    table = summary()
+    table["Square"] = 0.01
+    table[f"Square{VOLUME}"] = [0.0, 0.2, np.nan, 0.0]
+    write_parquet(project.summary_parquet, table)
+    assert found_in(client(project).get("/browse").text, "Square") == "1"
+    write_parquet(project.summary_parquet, table.drop(columns=f"Square{VOLUME}"))
+    assert found_in(client(project).get("/browse").text, "Square") == "4"
+
+
+def found_in(page: str, feature: str) -> str:
+    row = page[page.index(f"</span>{feature}</th>") :].partition("</tr>")[0]
+    return str(re.findall(r"<td>([\d,]+)</td>", row)[-1])
+
+
+@pytest.mark.parametrize("decimals", [3, 1])
+def test_a_bar_leads_to_as_many_tomograms_as_it_says(project: Project, decimals: int) -> None:
+    names = tuple(f"TS_{number:03d}" for number in range(400))
+    values = np.random.default_rng(2).exponential(0.7, 400).round(decimals)
+    values[0] = 4.8  # so that there are values at the ends of bars
+    write_parquet(project.summary_parquet, pd.DataFrame({"Disc": values}, pd.Index(names, name=TOMOGRAM)))
+    ask = client(project)
+    page = ask.get("/browse").text
+    bars = re.findall(r'<a href="/browse/table([^"]*)"[^>]*><title>[^<]* %: (\d+)</title>', page)
+    assert len(bars) == 24
+    found = [ask.get(f"/api/table{address.replace('&amp;', '&')}").json()["total"] for address, _ in bars]
+    assert found == [int(count) for _, count in bars]
+    assert sum(found) >= 400 and found[-1] > 0
+
+
+def test_what_is_infinite_is_not_known(project: Project) -> None:
+    table = summary()
+    table["Disc"] = [np.inf, -np.inf, 1.0, 2.0]
+    write_parquet(project.summary_parquet, table)
+    ask = client(project)
+    assert [row["Disc"] for row in ask.get("/api/table").json()["rows"]] == [None, None, 1.0, 2.0]
+    for path in ("/browse", "/browse/table", "/browse/gallery", "/browse/tomogram/TS_1"):
+        assert ask.get(path).status_code == 200
+
+
 # Pictures
 
 
@@ -321,7 +365,7 @@ def test_subsets_that_cannot_be(ask: TestClient, project: Project, body: object,
 
 
 def test_what_is_too_large_is_not_read(ask: TestClient, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pom.app.browse.subsets.MOST_BYTES", 1000)
+    monkeypatch.setattr("pom.app.browse.subsets.LARGEST_LIST", 1000)
     body = json.dumps({"title": "x", "names": ["TS_1"] * 500})
     assert "more than any list" in fault(ask.post("/api/subsets", content=body), 413)
     assert "more than any list" in fault(ask.post("/api/subsets/import?file=x.txt", content=b"TS_1\n" * 500), 413)
@@ -340,6 +384,41 @@ def test_lists_of_other_programs(ask: TestClient, project: Project) -> None:
     assert ask.post("/api/subsets/import?file=C:\\lists\\..\\z.txt", content=b"TS_1.mrc\n").json()["title"] == "z"
     assert "must not begin with" in fault(ask.post("/api/subsets/import?file=.txt/..", content=b"TS_1\n"), 422)
     assert list_subsets(project) == ["good", "z"]
+
+
+def test_files_with_odd_names_and_fields(ask: TestClient, project: Project) -> None:
+    odd = {"a.\0x": "a", f"b.{'x' * 300}": "b", "c.TXT": "c", "d": "d", "e.star ": "e"}
+    for file, title in odd.items():
+        answer = ask.post("/api/subsets/import", params={"file": file}, content=b"TS_1\n")
+        assert (answer.status_code, answer.json().get("title")) == (200, title), answer.text
+    field = b'"' + b"a" * 200_000 + b'"\nTS_1\n'
+    said = fault(ask.post("/api/subsets/import?file=long.csv", content=field), 422)
+    assert said.startswith("long.csv cannot be read (field larger than field limit")
+    assert list_subsets(project) == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("mode", ["new", "add"])
+def test_two_people_make_a_subset_at_once(project: Project, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = client(project)
+    meeting = threading.Barrier(2)
+
+    def both(project: Project) -> list[str]:
+        """Waits until the other one has looked, too, if it can."""
+        titles = list_subsets(project)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(0.5)
+        return titles
+
+    if mode == "add":
+        write_subset(project, "x", ["TS_3"])
+    monkeypatch.setattr("pom.app.browse.subsets.list_subsets", both)
+    bodies = [{"title": "x", "names": [name], "mode": mode} for name in ("TS_1", "TS_2")]
+    with ThreadPoolExecutor(2) as pool:
+        answers = sorted(pool.map(lambda body: ask.post("/api/subsets", json=body).status_code, bodies))
+    if mode == "add":
+        assert answers == [200, 200] and sorted(subset_names(project, "x")) == ["TS_1", "TS_2", "TS_3"]
+    else:
+        assert answers == [200, 409] and len(subset_names(project, "x")) == 1
 
 
 def test_lists_for_other_programs(ask: TestClient, project: Project) -> None:

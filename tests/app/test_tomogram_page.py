@@ -14,7 +14,8 @@ from PIL import Image
 
 from pom.app.browse.browsing import Browsing
 from pom.app.browse.meshes import make_mesh, mesh_tag
-from pom.app.browse.tomogram import record_lines
+from pom.app.browse.tomogram import feature_rows, record_lines
+from pom.io.summary_files import read_table, write_parquet
 from pom.jobs.ledger import InputFile, Ledger, Record
 from pom.project.paths import SHARED_STEP, Project
 from pom.workflow.subsets import subset_names, write_subset
@@ -132,6 +133,21 @@ def test_slices_are_scrolled_and_outputs_lie_over_them(browse: Browse, until: Un
     says.wait_for()
     assert "Disc: " in says.inner_text()
     assert "TS_3__Disc.mrc" in says.inner_text()
+
+    asked: list[str] = []  # what cannot be read is not asked for at every slice
+    page.on("request", lambda request: asked.append(request.url) if "/layers/output-" in request.url else None)
+    for z in (7, 8, 9):
+        page.get_by_label("Slice", exact=True).fill(str(z))
+        slice_shown(page, z)
+        until(lambda z=z: any(url.endswith(f"-Square/{z + 2}") for url in asked))  # it fetches ahead
+    page.get_by_label("Opacity of Disc").fill("30")
+    assert not [url for url in asked if "-Disc" in url]
+    assert "TS_3__Disc.mrc" in says.inner_text()
+    page.get_by_label("Disc over the slices").uncheck()
+    until(lambda: says.inner_text() == "")
+    page.get_by_label("Disc over the slices").check()
+    says.filter(has_text="TS_3__Disc.mrc").wait_for()
+    assert [url.rpartition("-")[2] for url in asked if "-Disc" in url] == ["Disc/9"]
 
 
 def test_surfaces_are_switched_and_turned(browse: Browse, until: Until, segmented: Project) -> None:
@@ -289,6 +305,36 @@ def test_surfaces_by_address(browse: Browse, browse_address: str, segmented: Pro
     assert changed != tag
     assert get("TS_1/Disc").body() != answer.body()
     assert [path.name for path in folder.glob("Disc-*")] == [f"Disc-{changed}.glb"]  # the older one is gone
+
+
+def test_what_fills_the_volume_is_not_shown_at_first(segmented: Project) -> None:
+    """It would hide all the others; the limit is a third."""
+    table = read_table((segmented.summary_parquet,))
+    assert table is not None
+
+    def at_first(**shares: float) -> list[str]:
+        write_parquet(segmented.summary_parquet, table.assign(**dict.fromkeys(map(str, table), 0.0)).assign(**shares))
+        return [row.title for row in feature_rows(Browsing(lambda: segmented), "TS_1") if row.shown]
+
+    assert at_first(Disc=34.0, Square=33.0, Ring=5.0) == ["Square", "Ring"]
+    assert at_first(Disc=33.0, Square=34.0, Ring=5.0) == ["Disc", "Ring"]
+    assert at_first(Disc=np.nan, Square=1.0, Ring=5.0) == ["Ring", "Square"]
+    segmented.summary_parquet.unlink()
+    assert [row.title for row in feature_rows(Browsing(lambda: segmented), "TS_1") if row.shown] == [
+        "Disc", "Square", "Ring",
+    ]  # fmt: skip
+
+
+def test_a_surface_is_as_opaque_as_its_preset_says(segmented: Project) -> None:
+    preset = Browsing(lambda: segmented).library().get("Disc")
+    assert preset
+    clear = preset.model_copy(update={"render_alpha": 0.25})
+    assert mesh_tag(segmented, "TS_1", clear) != mesh_tag(segmented, "TS_1", preset)
+    content = make_mesh(segmented, "TS_1", clear)
+    description = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
+    material = description["materials"][0]
+    assert material["alphaMode"] == "BLEND"
+    assert material["pbrMetallicRoughness"]["baseColorFactor"][3] == 0.25
 
 
 def test_single_networks_are_told_where_there_is_no_joint_one(segmented: Project) -> None:

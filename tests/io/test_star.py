@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,17 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     write_star(tmp_path / "a.star", "global", {"rlnTomoName": names, "other": [str(n) for n in range(len(names))]})
     assert read_star_column(tmp_path / "a.star", ["rlnTomoName"]) == names
     assert "data_global\n\nloop_\n_rlnTomoName #1\n_other #2\nTS_001\t0\n" in (tmp_path / "a.star").read_text()
+
+
+def test_a_long_file_takes_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.star"
+    numbers = " ".join(f"{number}.125" for number in range(20))
+    heading = "".join(f"_rlnC{number}\n" for number in range(20))
+    path.write_text(f"data_\nloop_\n_rlnTomoName\n{heading}" + f"TS_1 {numbers}\nTS_2 {numbers}\n" * 2000)
+    tracemalloc.start()
+    try:
+        assert read_star_column(path, ["x", "rlnTomoName"]) == ["TS_1", "TS_2"]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < path.stat().st_size / 2

@@ -1,3 +1,5 @@
+import os
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -77,3 +79,36 @@ def test_a_table_as_others_leave_it(tmp_path: Path) -> None:
     assert found is not None
     assert (found.index.name, list(found.index)) == ("Tomogram", ["002", "001"])
     assert found["ER"].fillna(-1).tolist() == [-1, 6]
+
+
+def test_without_a_temporary_folder_the_workbook_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "summary.xlsx"
+    write_workbook(path, {"Summary": table()})
+    before = path.read_bytes()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(PomError, match=r"summary\.xlsx was not written \(No such file.*temporary one, .*gone, or name"):
+        write_workbook(path, {"Summary": table()})
+    assert [file.name for file in tmp_path.iterdir()] == ["summary.xlsx"]
+    assert path.read_bytes() == before
+
+
+def test_a_newer_workbook_of_the_published_program_counts(tmp_path: Path) -> None:
+    parquet, workbook = paths = tmp_path / "summary.parquet", tmp_path / "summary.xlsx"
+    write_parquet(parquet, table())
+    shares = table()[["ER"]]
+    (shares * 2).to_excel(workbook)
+    os.utime(parquet, ns=(1, 1))
+    found = read_table(paths)
+    assert found is not None
+    assert found.to_dict("list")["ER"][0] == 25.0
+    os.utime(workbook, ns=(0, 0))
+    found = read_table(paths)
+    assert found is not None
+    assert found.at["007", "ER"] == 12.5
+    # One that Pom has written and a person has saved again holds no more than the table.
+    write_workbook(workbook, {"Summary": shares * 2, "Components": shares})
+    found = read_table(paths)
+    assert found is not None
+    assert found.at["007", "ER"] == 12.5
+    workbook.write_bytes(b"damaged")
+    assert read_table(paths) is not None

@@ -10,7 +10,7 @@ import pytest
 from pom.errors import PomError
 from pom.io.mrc import MrcReader, MrcWriter
 from pom.io.ome_zarr import Contents, write_ome_zarr
-from pom.io.volume_files import SEPARATOR, open_volume, outputs_in_stores, stored_at
+from pom.io.volume_files import SEPARATOR, look_into_stores, open_volume, outputs_in_stores, stored_at
 from pom.project import names
 
 SHAPE = (40, 8, 6)
@@ -125,3 +125,15 @@ def test_metadata_without_the_place_of_the_voxels(store: Path) -> None:
     path.write_text(json.dumps(found))
     with pytest.raises(PomError, match=f"{store} is damaged"):
         open_volume(store.with_name("TS_1__A.mrc"))
+
+
+def test_a_store_whose_list_of_outputs_is_damaged_is_told(store: Path) -> None:
+    (store.with_name("TS_2.ome.zarr") / "labels").mkdir(parents=True)  # holds no outputs in the first place
+    names, damaged = look_into_stores(store.parent)
+    assert names == {"TS_1__A.mrc", "TS_1__Unknown.mrc"}
+    assert not damaged
+    (store / "probabilities" / "zarr.json").write_text('{"zarr_fo')
+    names, damaged = look_into_stores(store.parent)
+    assert names == frozenset()
+    assert list(damaged) == ["TS_1.ome.zarr"]
+    assert "zarr.json is damaged" in damaged["TS_1.ome.zarr"]

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -44,6 +45,28 @@ def test_faults_of_the_program_and_full_disks_pass(tmp_path: Path) -> None:
     for processes in (1, 2):
         with pytest.raises(PomError, match="There is no file"):
             list(side_by_side(read_header, missing, processes, fatal=(PomError,)))
+
+
+def test_disks_that_fail_and_memory_that_runs_out_are_answers(tmp_path: Path) -> None:
+    sizes = [1, sys.maxsize]
+    for processes in (1, 2):
+        answers = dict(side_by_side(bytearray, sizes, processes))
+        assert answers[1] == bytearray(1)
+        assert "not enough memory" in str(answers[sys.maxsize])
+        assert isinstance(answers[sys.maxsize], PomError)
+        missing = [tmp_path / "a", tmp_path / "b"]
+        for path, answer in side_by_side(Path.read_bytes, missing, processes):
+            assert str(answer) == (
+                f"The disk or network failed at {path} (No such file or directory): check it, then run this again."
+            )
+
+
+def test_disk_that_is_full_is_fatal_however_it_is_said() -> None:
+    def write(item: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DiskError, match=r"The disk is full: free some space there"):
+        list(side_by_side(write, [1, 2], 1))
 
 
 def test_each_is_done_once_in_processes(tmp_path: Path) -> None:

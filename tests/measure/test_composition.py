@@ -179,3 +179,16 @@ def test_very_many_pieces_are_counted() -> None:
     mask[::2, ::2, ::2] = True
     mask[0, 0, :3] = True
     assert [count_components(mask, least) for least in (1, 2, 3, 4, 5)] == [8999, 1, 1, 0, 0]
+
+
+def test_a_mask_is_one_in_its_margins_too(tmp_path: Path) -> None:
+    volume = np.zeros((20, 4, 4), np.uint16)
+    volume[8:12, :2] = 1
+    mask = figures(tmp_path, volume, margin=0.3, may_be_mask=True)
+    assert (mask.percent, mask.confidence) == (25.0, 1.0)
+    for z in (0, 5, 14, 19):
+        other = volume.copy()
+        other[z, 0, 0] = 200
+        found = figures(tmp_path, other, margin=0.3, may_be_mask=True)
+        assert found.percent == pytest.approx(25 / 255)
+        assert found.volume == 0

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from pom.render.surfaces import Surface, surface
 
@@ -70,6 +72,37 @@ def test_fewer_triangles_are_of_the_same_shape() -> None:
     assert 500 < len(found.faces) <= 3000 < len(surface(whole, 128, 0, (10.0, 10.0, 10.0)).faces)
     assert volume(found) == pytest.approx(4 / 3 * np.pi * 20**3, rel=0.1)
     assert found.vertices.mean(axis=0) == pytest.approx([25.5] * 3, abs=1)
+
+
+def test_pieces_stay_where_voxels_are_binned() -> None:
+    """Of balls of 9 voxels across, in voxels twice as large."""
+    balls = np.tile(ball((12, 12, 12), (6, 6, 6), 4), (3, 8, 8))
+    assert n_pieces(surface(balls, 128, 0, (10.0, 10.0, 10.0))) == 3 * 8 * 8
+    binned = surface(balls, 128, 0, (10.0, 10.0, 10.0), binning=2)
+    assert n_pieces(binned) == 3 * 8 * 8
+    assert volume(binned) == pytest.approx(balls.sum(), rel=0.15)
+    fewer = surface(balls, 128, 0, (10.0, 10.0, 10.0), max_triangles=len(binned.faces))
+    assert 0 < len(fewer.faces) <= len(binned.faces)
+    assert n_pieces(fewer) == 3 * 8 * 8
+
+
+def test_what_is_thin_stays_where_voxels_are_binned() -> None:
+    wall = np.zeros((12, 40, 41), np.float32)
+    wall[:, :, 20:22] = 1
+    for binning in (2, 3, 4, 5):
+        found = surface(wall, 128, 0, (10.0, 10.0, 10.0), binning=binning)
+        assert n_pieces(found) == 1
+        assert found.vertices[:, 0].min() > 20 - binning
+        assert found.vertices[:, 0].max() < 22 + binning
+    assert len(surface(wall, 128, 0, (10.0, 10.0, 10.0), max_triangles=1).faces) > 0
+
+
+def n_pieces(found: Surface) -> int:
+    """How many parts a surface has that no triangle connects."""
+    a, b, c = found.faces.T
+    ones, n = np.ones(2 * len(a)), len(found.vertices)
+    edges = coo_matrix((ones, (np.r_[a, b], np.r_[b, c])), (n, n))
+    return int(connected_components(edges, directed=False)[0])
 
 
 def test_moved() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pom.volumes.pieces import bounding_box, label_pieces
+from pom.volumes.pieces import bounding_box, label_pieces, large_pieces, least_voxels
 
 
 def test_corners_connect_and_gaps_divide() -> None:
@@ -34,3 +34,17 @@ def test_the_box_holds_all_and_its_margin_ends_with_the_volume_in_front() -> Non
     assert bounding_box(mask) == (slice(1, 3), slice(3, 5), slice(2, 7))
     assert bounding_box(mask, 2) == (slice(0, 5), slice(1, 7), slice(0, 9))
     assert bounding_box(np.zeros((2, 2, 2), bool)) is None
+
+
+def test_a_piece_exactly_as_large_as_dust_is_none() -> None:
+    mask = np.zeros((3, 1, 9), bool)
+    mask[0, 0, :5] = mask[2, 0, 2:8] = mask[2, 0, 0] = True
+    # 0.3 is no sum of binary fractions: 1.5 / 0.3 is 5, and a little more or less.
+    labels, is_large = large_pieces(mask, least_voxels(1.5, 0.3))
+    assert is_large[labels[0, 0, 0]] and is_large[labels[2, 0, 2]]
+    assert not is_large[labels[2, 0, 0]]
+    assert not is_large[0]
+    assert is_large.sum() == 2
+    assert large_pieces(mask, 5.1)[1].sum() == 1
+    assert large_pieces(mask, 0.0)[1].tolist() == [False, True, True, True]
+    assert large_pieces(np.zeros((2, 2, 2), bool), 3)[1].tolist() == [False]

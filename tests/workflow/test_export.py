@@ -26,6 +26,7 @@ from pom.project.configuration import Configuration
 from pom.project.paths import Project
 from pom.volumes.binning import bin_mean
 from pom.workflow.export import export
+from pom.workflow.feature_library import complete_library, load_library
 from pom.workflow.segmented import Segmented
 
 FULL_SHAPE, SHAPE = (20, 150, 131), (10, 75, 66)
@@ -251,6 +252,34 @@ def test_what_has_not_changed_is_left(project: Project) -> None:
     write_library(project.feature_library, FeatureLibrary((Preset(title="B", colour=(1.0, 0.4, 0.0)),)))
     assert export(project, ["TS_2"]).done == ["TS_2"]
     assert not [path.name for path in project.output_dir.iterdir() if path.name.startswith(".")]
+
+
+def test_another_voxel_size_where_headers_have_none(project: Project) -> None:
+    for path in (project.tomogram("TS_1"), *(project.output("TS_1", title) for title in TITLES)):
+        with path.open("r+b") as file:
+            file.seek(40)
+            file.write(bytes(12))
+    export(project, ["TS_1"])
+    assert export(project, ["TS_1"]).skipped == ["TS_1"]
+    other = replace(project, configuration=project.configuration.model_copy(update={"apix": 2 * PIXEL}))
+    assert export(other, ["TS_1"]).done == ["TS_1"]
+    dataset = attributes(project.ome_zarr("TS_1"))["ome"]["multiscales"][0]["datasets"][0]
+    assert dataset["coordinateTransformations"][0]["scale"] == [2 * PIXEL] * 3
+    assert export(other, ["TS_1"]).skipped == ["TS_1"]
+
+
+def test_colours_are_those_of_the_pictures(project: Project) -> None:
+    write_library(project.feature_library, FeatureLibrary((Preset(title="B", colour=(1.0, 0.4, 0.0)),)))
+    library = complete_library(project, load_library(project))
+    export(project, ["TS_1"], probabilities=True)
+    labels = attributes(project.ome_zarr("TS_1") / "labels" / "segmentation")["ome"]["image-label"]["colors"]
+    channels = attributes(project.ome_zarr("TS_1") / "probabilities")["ome"]["omero"]["channels"]
+    for value, title in enumerate(("Unknown", "A", "B")):
+        preset = library.get(title)
+        assert preset is not None
+        colour = [round(255 * part) for part in preset.colour]
+        assert [entry["rgba"][:3] for entry in labels if entry["label-value"] == value] == [colour]
+        assert [c["color"].lower() for c in channels if c["label"] == title] == [preset.hex_colour[1:]]
 
 
 def test_a_damaged_store_is_made_again(project: Project) -> None:

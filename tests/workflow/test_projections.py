@@ -1,13 +1,14 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pom.io.mrc import MrcWriter
+from pom.io.mrc import MrcReader, MrcWriter
 from pom.project.paths import Project
 from pom.workflow.projections import draw_projections
 
@@ -72,12 +73,62 @@ def test_only_what_has_changed_is_drawn_anew(project: Project) -> None:
     assert draw_projections(project).drawn == 1
 
 
+def test_pictures_of_what_is_gone_are_removed(project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    draw_projections(project)
+    project.output("TS_1", "Disc").unlink()
+    report = draw_projections(project)
+    assert (report.drawn, report.kept, report.removed) == (4, 2, 2)
+    assert caplog.messages[-1] == "2 pictures were removed, of what is no longer there or can no longer be drawn."
+    assert not any(project.projection("TS_1", "Disc", side=side).exists() for side in (False, True))
+    assert draw_projections(project).removed == 0
+
+
+def test_pictures_of_what_can_no_longer_be_read_are_removed(project: Project) -> None:
+    draw_projections(project)
+    path = project.output("TS_1", "Square")
+    path.write_bytes(path.read_bytes()[:2000])
+    project.tomogram("TS_2").write_bytes(b"")
+    foreign = project.density_picture("TS_2")
+    Image.new("L", (8, 8)).save(foreign)  # somebody else's, as of the published Pom
+    report = draw_projections(project)
+    assert set(report.failed) == {"TS_1", "TS_2"}
+    assert (report.drawn, report.kept, report.removed) == (0, 1, 6)
+    assert sorted(path.name for path in project.image_dir.glob("*/*.png")) == ["TS_1_density.png", "TS_2_density.png"]
+
+
+def test_volumes_are_read_some_slices_at_a_time(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = np.zeros((50, *SHAPE[1:]), np.int8)
+    volume[:, 3, 5:9] = 127
+    for ontology in ("Disc", "Square", "Unknown"):
+        write(project.output("TS_1", ontology), volume)
+    monkeypatch.setattr("pom.workflow.segmented.CHUNK_VOXELS", 1)  # 16 slices are the fewest
+    depths: list[int] = []
+
+    def read(reader: MrcReader, start: int, stop: int) -> NDArray[Any]:
+        depths.append(stop - start)
+        return whole(reader, start, stop)
+
+    whole = MrcReader.read
+    monkeypatch.setattr(MrcReader, "read", read)
+    assert draw_projections(project).failed == {}
+    assert depths == [3, *[6, 16, 8] * 3, 3]  # of each tomogram a slab of its density
+    along_z = pixels(project.projection("TS_1", "Disc"))
+    np.testing.assert_array_equal(np.argwhere(along_z), [[3, x] for x in range(5, 9)])
+    side = pixels(project.projection("TS_1", "Disc", side=True))
+    np.testing.assert_array_equal(side > 0, np.tile(volume[0].any(axis=0), (30, 1)))
+
+
+def test_values_that_no_output_has(project: Project) -> None:
+    write(project.output("TS_1", "Square"), np.full(SHAPE, -3, np.int8))
+    assert "has values from -3 to -3" in draw_projections(project).failed["TS_1"]
+
+
 def test_damaged_volume_fails_its_tomogram_only(project: Project) -> None:
     path = project.output("TS_1", "Square")
     path.write_bytes(path.read_bytes()[:2000])
     report = draw_projections(project, processes=2)
     assert list(report.failed) == ["TS_1"]
     assert "cut short" in report.failed["TS_1"]
-    assert report.drawn == 1
+    assert report.drawn == 2  # the densities
     assert project.density_picture("TS_1").exists()
     assert project.density_picture("TS_2").exists()

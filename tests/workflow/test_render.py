@@ -15,10 +15,10 @@ from pom.io.feature_library import FeatureLibrary, preset_from, write_library
 from pom.io.mrc import MrcWriter
 from pom.project.paths import Project
 from pom.project.render_configuration import Composition
-from pom.workflow.feature_library import load_library
+from pom.render.files import write_png
+from pom.workflow.feature_library import complete_library, load_library
 from pom.workflow.render import (
     FRAMES,
-    complete_library,
     feature_surface,
     project_compositions,
     render_picture,
@@ -153,6 +153,55 @@ def test_damaged_volume_fails_its_tomogram_only(project: Project) -> None:
     assert "2 pictures were drawn, of 3 tomograms, 1 failed" in result.output
     assert "cut short" in result.output
     assert not project.picture("TS_2", "All").exists()
+
+
+def test_one_feature_that_fails_leaves_the_other_pictures(project: Project) -> None:
+    compose(Left=["Cell"], Right=["Vesicle"], Both=["Cell", "Vesicle"])
+    draw("-t", "TS_2")
+    path = project.output("TS_2", "Vesicle")
+    path.write_bytes(path.read_bytes()[:3000])
+    result = invoke(app, ["render", "-t", "TS_2", "-o", "1"])
+    assert result.exit_code == 1
+    assert "1 picture was drawn" in result.output
+    assert "2 pictures were removed" in result.output
+    drawn = [project.picture("TS_2", composition).exists() for composition in ("Left", "Right", "Both")]
+    assert drawn == [True, False, False]
+
+
+def test_pictures_of_what_is_gone_are_removed(project: Project) -> None:
+    compose(Left=["Cell"], Both=["Cell", "Vesicle"])
+    draw("-t", "TS_2", "--spin")
+    project.output("TS_2", "Cell").unlink()
+    said = draw("-t", "TS_2")
+    assert "Cell is left out of 1 tomogram, which has no segmentation of it" in said
+    assert "2 pictures were removed" in said  # one of them a movie
+    assert list(project.images("Left").iterdir()) == []
+    assert seen(project.picture("TS_2", "Both")) == "--V"
+
+
+def test_what_is_made_again_meanwhile_is_drawn_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of the old volume do not pass for pictures of the new one."""
+    compose(Left=["Cell"], Both=["Cell", "Vesicle"])
+
+    def write_and_change(path: Path, picture: NDArray[np.uint8], made_from: str) -> None:
+        write_png(path, picture, made_from)
+        write(project.output("TS_1", "Cell"), columns(30, 31))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pom.workflow.render.write_png", write_and_change)
+        draw("-t", "TS_1")
+    assert seen(project.picture("TS_1", "Both")) == "C-V"
+    assert "2 pictures were drawn" in draw("-t", "TS_1")
+    assert seen(project.picture("TS_1", "Both")) == "--V"
+
+
+def test_outputs_of_two_shapes_fail_their_tomogram_only(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "project_configuration.json").write_text(json.dumps({**SETTINGS, "raytraced_ontologies": True}))
+    write(project.output("TS_1", "Vesicle"), columns(28, 38)[:, :20])
+    result = invoke(app, ["render"])
+    assert result.exit_code == 1
+    assert "2 pictures were drawn, of 3 tomograms, 1 failed" in result.output
+    assert "The outputs of TS_1 are of different shapes (Cell, Vesicle)" in " ".join(result.output.split())
 
 
 def test_some_tomograms(project: Project) -> None:

@@ -6,9 +6,11 @@ import pytest
 
 from pom.errors import PomError
 from pom.io.star import read_star_column
+from pom.io.summary_files import write_csv
 from pom.project.configuration import Configuration
 from pom.project.paths import Project
 from pom.workflow.subsets import (
+    LARGEST_LIST,
     Subset,
     export_subset,
     import_names,
@@ -153,3 +155,18 @@ def test_a_csv_holds_the_rows_of_the_summary(project: Project) -> None:
     write_subset(project, "a", ["NA", "TS_002"])
     export_subset(project, "a", project.folder / "a.csv", "csv")
     assert (project.folder / "a.csv").read_text() == "Tomogram,ER\nNA,3\nTS_002,\n"
+
+
+def test_a_tomogram_that_only_the_table_has_is_known(project: Project) -> None:
+    write_csv(project.summary_csv, pd.DataFrame({"ER": [1.0]}, index=pd.Index(["shown"], name="Tomogram")))
+    write_subset(project, "a", ["shown", "elsewhere"])
+    assert read_subset(project, "a") == Subset(("shown",), ("elsewhere",))
+
+
+@pytest.mark.parametrize("ending", [".star", ".txt"])
+def test_a_file_that_is_no_list_for_its_size_is_not_read(project: Project, ending: str) -> None:
+    path = project.folder / f"a{ending}"
+    with path.open("wb") as file:
+        file.truncate(LARGEST_LIST + 1)
+    with pytest.raises(PomError, match="larger than 64 MiB"):
+        import_names(project, path)

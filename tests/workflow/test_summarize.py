@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -385,3 +386,87 @@ def test_outputs_in_an_ome_zarr_are_measured_too(tmp_path: Path) -> None:
     assert after.measured == 3
     pd.testing.assert_frame_equal(after.table, before)
     assert summarize(project).unchanged == 3
+
+
+def test_a_copy_among_the_test_tomograms_drops_no_row(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    project = make(tmp_path)
+    segment(project, "TS_1", {"Void": 50})
+    for name in ("TS_1", "TS_900"):
+        write(project.test_tomogram(name), share(0))
+        write(project.macromolecule(name, "Membrane"), share(25, np.uint16, 255))
+    (project.test_dir / "TS_901.rec").touch()
+    assert list(summarize(project).table.index) == ["TS_1"]
+    assert not caplog.records
+
+
+def test_a_damaged_store_is_not_measured_and_said(tmp_path: Path) -> None:
+    project = make(tmp_path)
+    for name in ("TS_1", "TS_2"):
+        write(project.tomogram(name), np.zeros((20, 16, 16), np.float32), voxel=10.0)
+        segment(project, name, {"Void": 50, "ER": 25, "Unknown": 25})
+    export(project, probabilities=True)
+    for file in project.output_dir.glob("*.mrc"):
+        file.unlink()
+    assert len(summarize(project).table) == 2
+    (project.ome_zarr("TS_1") / "probabilities" / "zarr.json").write_text('{"zarr_fo')
+    summary = summarize(project)
+    assert list(summary.table.index) == ["TS_2"]
+    assert list(summary.failed) == ["TS_1.ome.zarr"]
+    assert (summary.measured, summary.unchanged) == (0, 3)
+    shutil.rmtree(project.ome_zarr("TS_2"))
+    assert list(summarize(project).failed) == ["TS_1.ome.zarr"]
+
+
+def test_two_runs_at_once_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make(tmp_path)
+    segment(project, "a", {"Void": 50, "ER": 25, "Unknown": 25})
+    segment(project, "b", {"Void": 50, "ER": 25, "Unknown": 25})
+    summarize(project, target="Unknown")
+    measure = composition.measure
+
+    def measure_while_another_run_does(reader: Any, *args: Any, **settings: Any) -> Any:
+        monkeypatch.setattr(measuring, "measure", measure)
+        summarize(project, target="ER")
+        return measure(reader, *args, **settings)
+
+    monkeypatch.setattr(measuring, "measure", measure_while_another_run_does)
+    table = summarize(project, target="Void").table
+    assert table[["Void", "ER", "Unknown"]].to_numpy().tolist() == [[50, 25, 25]] * 2
+    assert summarize(project).measured == 0
+
+
+@pytest.mark.parametrize("name", ["TS\x07x", "TS_\udcff"])
+def test_a_name_that_no_table_takes_stops_nothing_else(tmp_path: Path, name: str) -> None:
+    project = make(tmp_path)
+    segment(project, "a", {"Void": 50})
+    try:
+        segment(project, name, {"Void": 50})
+    except OSError:
+        pytest.skip("this disk takes no such name")
+    summary = summarize(project)
+    assert list(summary.failed) == [ascii(name)[1:-1] + "__Void"]
+    assert "control characters: rename it" in next(iter(summary.failed.values()))
+    assert (list(summary.table.index), summary.measured) == (["a"], 1)
+    assert project.summary.exists()
+
+
+def test_a_feature_with_the_name_of_another_column_is_refused(tmp_path: Path) -> None:
+    project = make(tmp_path, ontologies=("ER", "ER components"))
+    segment(project, "a", {"ER": 50, "ER components": 25})
+    with pytest.raises(PomError, match="'ER components', which is another column"):
+        summarize(project)
+    # Without an ER it is a name like others.
+    project = make(tmp_path, ontologies=("ER components",))
+    assert summarize(project).table.at["a", "ER components"] == 25
+
+
+def test_a_workbook_that_cannot_be_written_leaves_the_other_forms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make(tmp_path)
+    segment(project, "a", {"Void": 50})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(PomError, match="temporary"):
+        summarize(project)
+    assert list(Atlas(project).table().index) == ["a"]
+    assert project.summary_csv.exists()

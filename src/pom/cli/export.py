@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pom.cli.console import open_project
-from pom.cli.options import Switch
+from pom.cli.options import Again, Switch
 from pom.cli.projections import Processes
 from pom.errors import PomError
 from pom.words import counted, listed
@@ -44,15 +44,6 @@ Probabilities = Annotated[
         metavar="0|1",
         help="1: with every ontology's output, as 8-bit numbers; --probabilities alone means 1. 0: only the tomogram"
         " and, of every voxel, the ontology.",
-    ),
-]
-Again = Annotated[
-    Switch,
-    typer.Option(
-        "-overwrite",
-        "--overwrite",
-        metavar="0|1",
-        help="1: make all again; 0: only those that have changed since; --overwrite alone means 1.",
     ),
 ]
 

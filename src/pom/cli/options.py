@@ -113,6 +113,16 @@ Overwrite = Annotated[
     ),
 ]
 
+Again = Annotated[
+    Switch,
+    typer.Option(
+        "-overwrite",
+        "--overwrite",
+        metavar="0|1",
+        help="1: do all again; 0: only what is new or has changed; --overwrite alone means 1.",
+    ),
+]
+
 PretrainAgain = Annotated[
     Switch,
     typer.Option(

@@ -5,21 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pom.cli.console import open_project
-from pom.cli.options import Switch
+from pom.cli.options import Again, Switch
 from pom.words import counted
 
 if TYPE_CHECKING:
     from pom.workflow.summarize import Summary
-
-Again = Annotated[
-    Switch,
-    typer.Option(
-        "-overwrite",
-        "--overwrite",
-        metavar="0|1",
-        help="1: measure all again; 0: only what is new or has changed; --overwrite alone means 1.",
-    ),
-]
 
 SkipMacromolecules = Annotated[
     Switch,

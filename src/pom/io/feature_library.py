@@ -21,6 +21,9 @@ from pom.io.palette import PALETTE
 
 log = logging.getLogger(__name__)
 
+LEVELS = 256
+"""A level of so many is full scale."""
+
 USUAL_OPACITY = 0.45
 """Of what is drawn: the image can be seen through it."""
 FORMAT = "pom-feature-library"
@@ -78,7 +81,7 @@ class Preset(BaseModel):
     alpha: Part = Field(default=USUAL_OPACITY, description="a number from 0 to 1")
     """Opacity of what is drawn."""
     level: Annotated[int, BeforeValidator(_whole)] = Field(
-        default=128, ge=0, le=256, description="a number from 0 to 256"
+        default=128, ge=0, le=LEVELS, description="a number from 0 to 256"
     )
     """Where a segmentation of 0..255 is cut when it is rendered."""
     dust: float = Field(default=1.0, ge=0, description="a number, 0 or more, in cubic nm")

@@ -55,6 +55,11 @@ class VolumeHeader:
     origin: tuple[float, float, float]
     """(x, y, z) in Angstrom, as in the header of an MRC file."""
 
+    def voxel_size_or(self, usual: tuple[float, float, float]) -> tuple[float, float, float]:
+        """The voxel size (z, y, x) in Angstrom; ``usual`` along axes where the file has none."""
+        z, y, x = (size or other for size, other in zip(self.voxel_size, usual, strict=True))
+        return z, y, x
+
 
 @dataclass(frozen=True)
 class MrcHeader(VolumeHeader):

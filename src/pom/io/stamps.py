@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 FileStamp = tuple[int, int, int]
+"""Of a file: what differs once another has taken its place."""
 
 
 def stamp_of(status: os.stat_result) -> FileStamp:

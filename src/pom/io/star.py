@@ -8,10 +8,11 @@ from pom.errors import PomError
 from pom.io.atomic import write_text
 
 _WORD = re.compile(r"""'([^']*)'(?=\s|$)|"([^"]*)"(?=\s|$)|(\S+)""")
+_SPECIAL = re.compile(r"""['"#]""")
 
 
 def read_star_column(path: Path, columns: Sequence[str]) -> list[str]:
-    """The values of a column of a STAR file, in the file's order, one per row.
+    """The values of a column of a STAR file, in the file's order, each once.
 
     Args:
         path: of any program; tables (``loop_``) and single values are read, of all data blocks.
@@ -21,12 +22,14 @@ def read_star_column(path: Path, columns: Sequence[str]) -> list[str]:
     Raises:
         PomError: the file cannot be read, or has none of the columns.
     """
-    values: dict[str, list[str]] = {}
-    for column, value in _values(_lines(path)):
-        values.setdefault(column.casefold(), []).append(value)
-    for column in columns:
-        if column.casefold() in values:
-            return values[column.casefold()]
+    # A file of a million particles is not kept: only what it says in these columns, which is much the same everywhere.
+    values: dict[str, dict[str, None]] = {column.casefold(): {} for column in columns}
+    for name, value in _values(_lines(path)):
+        if name.casefold() in values:
+            values[name.casefold()].setdefault(value)
+    for found in values.values():
+        if found:
+            return list(found)
     wanted = " or ".join(f"_{column}" for column in columns)
     raise PomError(f"{path} has no column {wanted}: take a STAR file that names tomograms.")
 
@@ -47,9 +50,10 @@ def write_star(path: Path, block: str, table: Mapping[str, Sequence[str]]) -> No
     write_text(path, "\n".join(["", f"data_{block}", "", "loop_", *heading, *rows, ""]))
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path) -> Iterator[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        with path.open(encoding="utf-8-sig") as file:
+            yield from file
     except UnicodeDecodeError as error:
         raise PomError(f"{path} is not text: take a STAR file.") from error
     except OSError as error:
@@ -80,6 +84,8 @@ def _values(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _words(line: str) -> list[str]:
+    if not _SPECIAL.search(line):
+        return line.split()  # several times as fast
     words = []
     for single, double, plain in _WORD.findall(line):
         if plain.startswith("#"):

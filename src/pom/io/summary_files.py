@@ -5,14 +5,17 @@ pandas and pyarrow are imported by the functions that need them.
 
 import contextlib
 import math
+import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pom.errors import PomError
+from pom.errors import DiskError, PomError
 from pom.io.atomic import atomic_path, write_json
+from pom.io.stamps import file_stamp
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,6 +132,20 @@ def write_workbook(path: Path, sheets: Mapping[str, "pd.DataFrame"]) -> None:
     Raises:
         PomError: it cannot be written.
     """
+    with atomic_path(path) as temporary:
+        try:
+            _save_workbook(temporary, sheets)
+        except OSError as error:
+            if error.filename == str(temporary):
+                raise
+            raise DiskError(
+                f"{path} was not written ({error.strerror or error}): see that there is room in its folder and in the"
+                f" temporary one, {tempfile.gettempdir()}, or name another in TMPDIR."
+            ) from error
+
+
+def _save_workbook(path: Path, sheets: Mapping[str, "pd.DataFrame"]) -> None:
+    """Writes the sheets; openpyxl puts them into the temporary folder first."""
     from openpyxl import Workbook  # type: ignore[import-untyped]
     from openpyxl.cell import WriteOnlyCell  # type: ignore[import-untyped]
 
@@ -148,8 +165,7 @@ def write_workbook(path: Path, sheets: Mapping[str, "pd.DataFrame"]) -> None:
         rows = table.astype(object).where(table.notna(), None).itertuples(name=None)
         for name, *cells in rows:
             sheet.append([text(str(name)), *(text(cell) if isinstance(cell, str) else _plain(cell) for cell in cells)])
-    with atomic_path(path) as temporary:
-        book.save(temporary)
+    book.save(path)
 
 
 def _plain(value: Any) -> Any:
@@ -162,7 +178,8 @@ def read_table(paths: Sequence[Path]) -> "pd.DataFrame | None":
     """Reads the summary's table from the first of these files that is there; None where none is.
 
     Args:
-        paths: by preference, each .parquet, .csv or .xlsx; also those that the published Pom wrote.
+        paths: by preference, each .parquet, .csv or .xlsx; but a workbook of one sheet that is newer than the others,
+            as the published Pom writes it, counts before them.
 
     Returns:
         Indexed by the tomograms' names (texts), which the index is called after; figures as float64, NaN where not
@@ -171,10 +188,26 @@ def read_table(paths: Sequence[Path]) -> "pd.DataFrame | None":
     Raises:
         PomError: the file is damaged or cannot be read.
     """
-    for path in paths:
+    for path in sorted(paths, key=lambda path: not _is_newer_and_published(path, paths)):
         with contextlib.suppress(FileNotFoundError):
             return _tidy(_read(path))
     return None
+
+
+def _is_newer_and_published(path: Path, paths: Sequence[Path]) -> bool:
+    if path.suffix != ".xlsx":
+        return False
+    times = [file_stamp(other)[0] for other in paths if other != path]
+    try:
+        # Time alone does not tell: ours is newer too, once somebody has saved it in a spreadsheet.
+        return path.stat().st_mtime_ns > max(times, default=0) and _n_sheets(path) == 1
+    except (OSError, zipfile.BadZipFile):
+        return False  # whoever reads it says what is wrong
+
+
+def _n_sheets(path: Path) -> int:
+    with zipfile.ZipFile(path) as book:
+        return sum(name.startswith("xl/worksheets/") and name.endswith(".xml") for name in book.namelist())
 
 
 def _read(path: Path) -> "pd.DataFrame":
@@ -196,7 +229,8 @@ def _read(path: Path) -> "pd.DataFrame":
 
 
 def _tidy(table: "pd.DataFrame") -> "pd.DataFrame":
-    """One row per tomogram, names as texts, figures as numbers."""
+    """One row per tomogram, names as texts, figures as numbers; an infinite one, of another program, is not known."""
+    import numpy as np
     import pandas as pd
 
     table.columns = [str(column) for column in table.columns]
@@ -206,7 +240,7 @@ def _tidy(table: "pd.DataFrame") -> "pd.DataFrame":
         flags = table[UNLIKE_FLAG].map(lambda flag: str(flag).casefold() in ("true", "1", "1.0"))
         table = table.assign(**{UNLIKE_FLAG: flags.astype(bool)})
     numbers = {
-        column: pd.to_numeric(table[column], errors="coerce").astype("float64")
+        column: pd.to_numeric(table[column], errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
         for column in table.columns
         if column != UNLIKE_FLAG
     }

@@ -89,7 +89,18 @@ def volume_status(path: Path) -> os.stat_result:
 def outputs_in_stores(folder: Path) -> frozenset[str]:
     """The names that the outputs in the OME-Zarrs of a folder go by: ``TS_001__Vesicle.mrc``.
 
-    Takes a look into every store; damaged ones hold nothing.
+    As ``look_into_stores``; damaged stores hold nothing.
+    """
+    return look_into_stores(folder)[0]
+
+
+def look_into_stores(folder: Path) -> tuple[frozenset[str], dict[str, str]]:
+    """The names that the outputs in the OME-Zarrs of a folder go by, and what keeps others from being read.
+
+    Takes a look into every store.
+
+    Returns:
+        Such as ``TS_001__Vesicle.mrc``; and by the name of a store that should hold outputs, what is wrong with it.
 
     Raises:
         PomError: the folder cannot be read.
@@ -98,16 +109,18 @@ def outputs_in_stores(folder: Path) -> frozenset[str]:
         with os.scandir(folder) as entries:
             stores = [entry.name for entry in entries if entry.name.endswith(OME_ZARR) and entry.name[0] != "."]
     except FileNotFoundError:
-        return frozenset()
+        return frozenset(), {}
     except OSError as error:
         raise PomError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
     with ThreadPoolExecutor(READERS) as executor:
-        held = executor.map(_held_by, [folder / name for name in stores])
-        return frozenset(
-            f"{name.removesuffix(OME_ZARR)}{SEPARATOR}{channel}{MRC}"
-            for name, channels in zip(stores, held, strict=True)
-            for channel in channels
-        )
+        held = dict(zip(stores, executor.map(_look_into, [folder / name for name in stores]), strict=True))
+    names = frozenset(
+        f"{store.removesuffix(OME_ZARR)}{SEPARATOR}{channel}{MRC}"
+        for store, channels in held.items()
+        if not isinstance(channels, PomError)
+        for channel in channels
+    )
+    return names, {store: str(found) for store, found in held.items() if isinstance(found, PomError)}
 
 
 class ZarrReader:
@@ -188,8 +201,14 @@ def _channels(store: Path) -> dict[str, int]:
         raise PomError(f"{store / PROBABILITIES / METADATA} is not one that Pom wrote: make {store} again.") from error
 
 
-def _held_by(store: Path) -> Collection[str]:
+def _look_into(store: Path) -> Collection[str] | PomError:
+    """The outputs that a store holds; none where it has no place for any, and the error where that is damaged."""
     try:
-        return _channels(store)
-    except PomError:
-        return ()
+        return _channels(store) if (store / PROBABILITIES).is_dir() else ()
+    except PomError as error:
+        return error
+
+
+def _held_by(store: Path) -> Collection[str]:
+    found = _look_into(store)
+    return () if isinstance(found, PomError) else found

@@ -108,7 +108,6 @@ class Tries(Entry):
     tries: tuple[Try, ...]
 
 
-"""Of a file: what differs once another has taken its place."""
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 

@@ -1,5 +1,9 @@
-"""Work on tomograms in processes side by side; one that fails, or kills its process, does not stop the others."""
+"""Work on tomograms in processes side by side; one that fails does not stop the others.
 
+Nor does one that kills its process, where there are several; a process alone is the command itself.
+"""
+
+import errno
 import multiprocessing
 import os
 import queue
@@ -36,9 +40,11 @@ def side_by_side(
 
     Args:
         work: importable by name, or a ``functools.partial`` of such a function. A PomError of it is yielded in place
-            of a result; any other exception is a fault of the program and passes.
+            of a result, and so is one for a disk that failed or memory that ran out; any other exception is a fault
+            of the program and passes.
         items: what to work on; they and what comes of them can be pickled.
-        processes: so many at a time, 1 or more; one alone is this process itself.
+        processes: so many at a time, 1 or more; one alone, or the only item, is done in this process itself, and
+            what kills it ends the command.
         fatal: errors that would be no different for the next item; they are raised.
     """
     processes = min(processes, len(items))
@@ -77,6 +83,20 @@ def _tried(work: Callable[[Item], Result], fatal: tuple[type[PomError], ...], it
         raise
     except PomError as error:
         return error
+    except MemoryError:
+        return PomError("There was not enough memory for it: work on fewer at a time, or where there is more.")
+    except OSError as error:
+        fault = _fault_of_disk(error)
+        if isinstance(fault, fatal):
+            raise fault from error
+        return fault
+
+
+def _fault_of_disk(error: OSError) -> PomError:
+    where = f" at {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskError(f"The disk is full{where}: free some space there, then run this again.")
+    return PomError(f"The disk or network failed{where} ({error.strerror or error}): check it, then run this again.")
 
 
 def _serve(

@@ -8,19 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pom.errors import PomError
+from pom.io.feature_library import LEVELS
 from pom.io.mrc import MrcHeader, VolumeHeader
 from pom.io.ome_zarr import CHUNK
 from pom.io.summary_files import Figures, Settings
 from pom.io.volume_files import VolumeReader
 from pom.volumes.normalise import full_scale, segmentation_top
-from pom.volumes.pieces import bounding_box, label_pieces
+from pom.volumes.pieces import bounding_box, large_pieces, least_voxels
 
-LEVELS = 256
-"""A level of so many is full scale."""
 CHUNK_BYTES = 1 << 20
 """Read at a time: what is worked on then stays in a processor's cache, and a disk does not mind."""
-FEW_LABELS = 4096
-"""Up to so many pieces are counted a slice at a time; of more, several slices at a time."""
 UM3_PER_CUBIC_ANGSTROM = 1e-12
 NM3_PER_CUBIC_ANGSTROM = 1e-3
 
@@ -40,24 +37,16 @@ def measure(reader: VolumeReader, settings: Settings, *, may_be_mask: bool) -> F
     z_start, z_stop = inner_slices(reader.header.shape[0], settings.margin)
     top = full_scale(reader.header.dtype)
     found = _Counted(reader, z_start, z_stop, settings.level / LEVELS * top)
-    right_top = segmentation_top(reader.header.dtype, found.low, found.high)
-    if right_top is None:
-        raise PomError(
-            f"{reader.header.path} has values from {found.low:g} to {found.high:g}, which a segmentation of"
-            f" {reader.header.dtype.name} cannot have: make it again."
-        )
-    if may_be_mask and right_top != top:
+    right_top = top_of(reader, (z_start, z_stop), (found.low, found.high), may_be_mask=may_be_mask)
+    if right_top != top:
         top = right_top
         found = _Counted(reader, z_start, z_stop, settings.level / LEVELS * top)
-    sizes = [size or usual for size, usual in zip(reader.header.voxel_size, settings.voxel_size, strict=True)]
-    voxel = math.prod(sizes)  # cubic Angstrom
+    voxel = math.prod(reader.header.voxel_size_or(settings.voxel_size))  # cubic Angstrom
     n_voxels = found.mask.size
-    # A billionth less, since a piece may be exactly as large as what is dust.
-    least_voxels = settings.dust / (voxel * NM3_PER_CUBIC_ANGSTROM) * (1 - 1e-9)
     return Figures(
         percent=found.total / top / n_voxels * 100,
         volume=found.inside * voxel * UM3_PER_CUBIC_ANGSTROM,
-        components=count_components(found.mask, least_voxels),
+        components=count_components(found.mask, least_voxels(settings.dust, voxel * NM3_PER_CUBIC_ANGSTROM)),
         confidence=found.total_inside / top / found.inside if found.inside else None,
     )
 
@@ -71,26 +60,40 @@ def inner_slices(n_slices: int, margin: float) -> tuple[int, int]:
     return left_out, n_slices - left_out
 
 
+def top_of(reader: VolumeReader, inner: tuple[int, int], ends: tuple[float, float], *, may_be_mask: bool) -> float:
+    """The value that stands for 1 in a segmentation of which only the inner slices count.
+
+    Whether it is a mask of 0 and 1 the margins say too, which are read where the inner slices leave that open.
+
+    Args:
+        reader: of the segmentation.
+        inner: the slices that count, from the first to behind the last.
+        ends: their lowest and highest value.
+        may_be_mask: as for ``measure``.
+
+    Raises:
+        PomError: a segmentation of this type has no such values, or the file cannot be read.
+    """
+    header, (low, high) = reader.header, ends
+    top = full_scale(header.dtype)
+    right_top = segmentation_top(header.dtype, low, high) if math.isfinite(low + high) else None
+    if right_top is None:
+        raise PomError(
+            f"{header.path} has values from {low:g} to {high:g}, which a segmentation of {header.dtype.name} cannot"
+            " have: make it again."
+        )
+    if right_top == top or not may_be_mask:
+        return top
+    margins = (*_chunks(header, 0, inner[0]), *_chunks(header, inner[1], header.shape[0]))
+    return top if any(reader.read(start, stop).max() > 1 for start, stop in margins) else right_top
+
+
 def count_components(mask: NDArray[np.bool_], least: float = 1.0) -> int:
     """How many connected pieces of at least so many voxels a mask (z, y, x) has; sharing a corner connects voxels."""
     inner = bounding_box(mask)
     if inner is None:
         return 0
-    labels, n = label_pieces(mask[inner])
-    return n if least <= 1 else int((_sizes(labels, n) >= least).sum())
-
-
-def _sizes(labels: NDArray[np.integer], n: int) -> NDArray[np.int64]:
-    """The voxels of the pieces 1 to ``n``."""
-    sizes = np.zeros(n + 1, np.int64)
-    step = 1 + n // FEW_LABELS
-    for start in range(0, len(labels), step):
-        # Runs of one label are far fewer than voxels.
-        flat = labels[start : start + step].reshape(-1)
-        ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]), flat.size - 1)
-        lengths = np.diff(ends, prepend=-1)
-        sizes += np.bincount(flat[ends], weights=lengths, minlength=n + 1).astype(np.int64)
-    return sizes[1:]
+    return int(np.count_nonzero(large_pieces(mask[inner], least)[1]))
 
 
 class _Counted:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from pom.errors import PomError
 from pom.io.mrc import PLACEHOLDER_SHAPE, is_placeholder
-from pom.io.summary_files import Measurement, Settings, TomogramSummary, write_tomogram_summary
+from pom.io.stamps import FileStamp, file_stamp
+from pom.io.summary_files import (
+    Measurement,
+    Settings,
+    TomogramSummary,
+    read_tomogram_summary,
+    write_tomogram_summary,
+)
 from pom.io.volume_files import open_volume, stored_at
 from pom.measure.composition import measure
 
@@ -28,9 +35,7 @@ class Task:
 
     name: str
     record: Path
-    """Where the result is kept."""
-    kept: Mapping[str, Measurement]
-    """What is known already, by feature; it is kept beside what is measured."""
+    """Where the result is kept, beside what is known of other features."""
     wanted: Mapping[str, Stored]
 
 
@@ -51,7 +56,7 @@ def measure_tomogram(task: Task) -> Measured:
     Raises:
         PomError: the record cannot be written.
     """
-    features = dict(task.kept)
+    features: dict[str, Measurement] = {}
     placeholders: list[str] = []
     failed: dict[str, str] = {}
     for feature, stored in task.wanted.items():
@@ -64,29 +69,23 @@ def measure_tomogram(task: Task) -> Measured:
             placeholders.append(feature)
         else:
             features[feature] = found
-    summary = TomogramSummary(tomogram=task.name, features=features)
+    # Read only now: somebody else may have measured other features meanwhile.
+    before = read_tomogram_summary(task.record)
+    others = {} if before is None else {title: it for title, it in before.features.items() if title not in task.wanted}
+    summary = TomogramSummary(tomogram=task.name, features=others | features)
     write_tomogram_summary(task.record, summary)
     return Measured(summary, tuple(placeholders), failed)
 
 
-def is_up_to_date(known: Measurement | None, stored: Stored, stamp: tuple[int, int]) -> bool:
-    """Whether a file was measured as it is now; ``stamp``: as ``stamp_of`` gives it."""
-    return known is not None and (known.bytes, known.modified_ns) == stamp and known.settings == stored.settings
-
-
-def stamp_of(path: Path) -> tuple[int, int]:
-    """The size of a segmentation's file in bytes and when it was written, in ns; zeros where it is not there."""
-    try:
-        status = stored_at(path).stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
+def is_up_to_date(known: Measurement | None, stored: Stored, stamp: FileStamp) -> bool:
+    """Whether a file was measured as it is now; ``stamp``: that of ``stored_at``."""
+    return known is not None and (known.modified_ns, known.bytes) == stamp[:2] and known.settings == stored.settings
 
 
 def _measure(stored: Stored) -> Measurement | None:
     """What is measured of a file; None where it only holds a place."""
     # Looked at first: what is written meanwhile then is measured again next time.
-    size, modified = stamp_of(stored.path)
+    modified, size, _ = file_stamp(stored_at(stored.path))
     with open_volume(stored.path) as reader:
         if reader.header.shape == PLACEHOLDER_SHAPE and is_placeholder(stored.path):
             return None

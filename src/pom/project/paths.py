@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 CONFIGURATION_FILE = "project_configuration.json"
 SHARED_STEP = "shared"
+SUMMARY_STEP = "summary"
 TEST_STEP = "test"
 SINGLE_STEP = "single"
 BROWSER = ".pom"
@@ -86,6 +87,14 @@ class Project:
     def image_dir(self) -> Path:
         """The folder of pictures."""
         return self._folder(self.configuration.image_dir)
+
+    # Voxels
+
+    def voxel_size(self, *, is_output: bool) -> tuple[float, float, float]:
+        """(z, y, x) in Angstrom, of outputs or else of tomograms and macromolecules whose files have none."""
+        z, y, x = self.configuration.binning if is_output else (1, 1, 1)
+        apix = self.configuration.apix
+        return apix * z, apix * y, apix * x
 
     # Names
 
@@ -309,6 +318,11 @@ class Project:
     def summary_parquet(self) -> Path:
         """The same table as Parquet."""
         return self._folder("summary.parquet")
+
+    @property
+    def summary_forms(self) -> tuple[Path, Path, Path]:
+        """The forms of the table, the one that is best read first."""
+        return self.summary_parquet, self.summary_csv, self.summary
 
     @property
     def subsets(self) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from pom.io.atomic import atomic_path
+from pom.io.atomic import atomic_path, remove_file
 from pom.io.stamps import file_stamp
 
 KEY = "made from"
@@ -20,13 +20,20 @@ MILLISECONDS = 80
 QUALITY = 82
 
 Pixels = NDArray[np.uint8]
+Source = tuple[str, int, int]
+"""The name of a file, when it was written (ns), and its size (bytes)."""
 
 
-def fingerprint(settings: object, files: Sequence[Path]) -> str:
-    """A text that differs when a setting (anything JSON has a form for) or a file has changed."""
+def source(path: Path) -> Source:
+    """What tells of a file, before it is read, whether it has changed since."""
     # Neither folders nor inodes: they change when a project is copied, and its pictures are right all the same.
-    seen = [settings, [[path.name, *file_stamp(path)[:2]] for path in files]]
-    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+    written, size, _ = file_stamp(path)
+    return path.name, written, size
+
+
+def fingerprint(settings: object, sources: Sequence[Source]) -> str:
+    """A text that differs when a setting (anything JSON has a form for) or a file has changed."""
+    return hashlib.sha256(json.dumps([settings, sources], sort_keys=True).encode()).hexdigest()
 
 
 def write_png(path: Path, picture: Pixels, made_from: str) -> None:
@@ -55,9 +62,30 @@ def write_movie(path: Path, pictures: Sequence[Pixels], made_from: str) -> None:
 
 def is_made_from(path: Path, made_from: str) -> bool:
     """Whether a picture or movie is there and tells that it was made from this."""
+    return _told(path) == made_from
+
+
+def remove_picture(path: Path) -> bool:
+    """Removes a picture or movie; one that does not tell what it was made from is somebody else's, and stays.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        PomError: it cannot be removed.
+    """
+    if not _told(path):
+        return False
+    remove_file(path)
+    return True
+
+
+def _told(path: Path) -> str | None:
+    """What a picture or movie says that it was made from; None where there is none, or it says nothing."""
     try:
         with Image.open(path) as picture:
             told = picture.info.get(KEY, picture.info.get("xmp"))
     except OSError:  # none there, or none that can be read
-        return False
-    return (told.decode("utf-8", "replace") if isinstance(told, bytes) else told) == made_from
+        return None
+    text = told.decode("utf-8", "replace") if isinstance(told, bytes) else told
+    return text if isinstance(text, str) else None

@@ -1,7 +1,7 @@
 """Flat pictures of volumes, in grey: a slab of the density, and how much of a segmentation lies behind each pixel."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,18 @@ def density_picture(slab: NDArray[Any], most: int) -> Grey:
     return _grey(image - low, high - low)
 
 
-def count_voxels(probability: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """How many voxels of a segmentation (z, y, x), 0..1, lie in line: along z, (y, x), and along y, (z, x)."""
-    there = probability >= HALF
-    return there.sum(axis=0, dtype=np.float32), there.sum(axis=1, dtype=np.float32)
+def count_voxels(chunks: Iterable[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """How many voxels of a segmentation lie in line: along z, (y, x), and along y, (z, x).
+
+    Args:
+        chunks: (z, y, x) each, 0..1: the segmentation, some slices at a time; one at least.
+    """
+    along_z, along_y = np.zeros((1, 1), np.float32), []
+    for chunk in chunks:
+        there = chunk >= HALF
+        along_z = along_z + there.sum(axis=0, dtype=np.float32)
+        along_y.append(there.sum(axis=1, dtype=np.float32))
+    return along_z, np.concatenate(along_y)
 
 
 def draw_counts(counts: Mapping[str, NDArray[np.float32]], most: int) -> dict[str, Grey]:

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pom.io.feature_library import LEVELS
+from pom.io.mrc import ANGSTROM_PER_NM
 from pom.render.arrays import from_vtk, to_vtk
 from pom.volumes.binning import bin_mean
-from pom.volumes.pieces import bounding_box, label_pieces
+from pom.volumes.pieces import bounding_box, large_pieces, least_voxels
 
 if TYPE_CHECKING:
     from vtkmodules.vtkCommonDataModel import vtkPolyData
 
-FULL_LEVEL = 256
-"""A level is given in parts of this, of full scale."""
 MARGIN = 2
 """Voxels around what is above the level that belong to the surface's volume: smoothing reaches so far."""
-ANGSTROM_PER_NM = 10.0
 
 Voxels = NDArray[np.float32]
 
@@ -58,19 +57,19 @@ def surface(
         dust: connected pieces (26 neighbours) smaller than this are left out, in nm^3.
         voxel_size: (z, y, x) in Angstrom.
         max_triangles: so many at most, by larger voxels; None: as many as there are.
-        binning: the surface is made of voxels so many times as large.
+        binning: the surface is made of voxels so many times as large, which then are not smoothed.
 
     Returns:
         An empty one where nothing is above the level.
     """
-    share = min(max(level / FULL_LEVEL, 0.5 / FULL_LEVEL), 1 - 0.5 / FULL_LEVEL)
+    share = min(max(level / LEVELS, 0.5 / LEVELS), 1 - 0.5 / LEVELS)
     sizes = tuple(size / ANGSTROM_PER_NM for size in voxel_size)
-    kept = _without_dust(probability, level / FULL_LEVEL, dust / float(np.prod(sizes)))
+    kept = _without_dust(probability, level / LEVELS, least_voxels(dust, float(np.prod(sizes))))
     if kept is None:
         return EMPTY
     voxels, corner = kept
     made = _contour(voxels, corner, binning, share, (sizes[0], sizes[1], sizes[2]))
-    while max_triangles is not None and len(made.faces) > max_triangles:
+    while max_triangles is not None and len(made.faces) > max_triangles and binning < max(voxels.shape):
         # Voxels twice as large leave a quarter of the triangles.
         binning = max(binning + 1, math.ceil(binning * math.sqrt(len(made.faces) / max_triangles)))
         made = _contour(voxels, corner, binning, share, (sizes[0], sizes[1], sizes[2]))
@@ -88,13 +87,12 @@ def _without_dust(probability: Voxels, share: float, least: float) -> tuple[Voxe
         return None
     voxels = probability[box].copy()
     if least > 1:
-        pieces, _ = label_pieces(mask[box])
-        sizes = np.bincount(pieces.reshape(-1))
-        small = sizes < least
-        small[0] = False
-        voxels[small[pieces]] = 0
-        if not (sizes[1:] >= least).any():
+        pieces, is_large = large_pieces(mask[box], least)
+        if not is_large.any():
             return None
+        is_dust = ~is_large
+        is_dust[0] = False  # what is in no piece stays as it is
+        voxels[is_dust[pieces]] = 0
     z, y, x = (part.start for part in box)
     return voxels, (z, y, x)
 
@@ -106,7 +104,12 @@ def _contour(
     from vtkmodules.vtkCommonDataModel import vtkImageData
     from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D
 
-    padded = _smoothed(bin_mean(voxels, (binning,) * 3) if binning > 1 else voxels)
+    if binning > 1:
+        # The mean smooths as well; both together would take away what is a few voxels across.
+        binned = bin_mean(voxels, (binning,) * 3)
+        padded, share = np.pad(binned, 1), _level_of_binned(binned, share, (voxels >= share).sum() / binning**3)
+    else:
+        padded = _smoothed(voxels)
     image = vtkImageData()
     image.SetDimensions(*padded.shape[::-1])
     spacing = [length * binning for length in size[::-1]]
@@ -122,6 +125,22 @@ def _contour(
     contour.ComputeNormalsOn()
     contour.Update()
     return _from_vtk(contour.GetOutput())
+
+
+def _level_of_binned(binned: Voxels, share: float, n_above: float) -> float:
+    """The level at which binned voxels enclose as much as those that they are the means of do at ``share``.
+
+    No higher than that: means of what is thin, such as a membrane, are low, and it would vanish.
+
+    Args:
+        binned: (z, y, x).
+        share: 0..1.
+        n_above: how many of the larger voxels would hold what is above.
+    """
+    n = min(max(1, round(n_above)), binned.size)
+    inside = np.partition(binned.reshape(-1), -n)[-n]
+    outside = binned.max(where=binned < inside, initial=0)
+    return min(share, float(inside + outside) / 2)
 
 
 def _smoothed(voxels: Voxels) -> Voxels:

@@ -1,7 +1,10 @@
-"""Where a mask is true, and in how many pieces."""
+"""Where a mask is true, in how many pieces, and which of them are dust."""
 
 import numpy as np
 from numpy.typing import NDArray
+
+FEW_LABELS = 4096
+"""Up to so many pieces are counted a slice at a time; of more, several slices at a time."""
 
 
 def bounding_box(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice, slice] | None:
@@ -30,6 +33,43 @@ def label_pieces(mask: NDArray[np.bool_]) -> tuple[NDArray[np.integer], int]:
     room = np.pad(mask, ((0, 1), (0, 1), (0, 1))) if is_line else mask
     labels, n = cc3d.connected_components(room, connectivity=26, binary_image=True, return_N=True)
     return labels[tuple(slice(size) for size in mask.shape)], int(n)
+
+
+def least_voxels(dust: float, voxel: float) -> float:
+    """How many voxels a piece must have so as not to be dust.
+
+    Args:
+        dust: the volume from which on a piece counts, in nm^3.
+        voxel: the volume of a voxel, in nm^3.
+    """
+    # A billionth less, since a piece may be exactly as large as what is dust.
+    return dust / voxel * (1 - 1e-9)
+
+
+def large_pieces(mask: NDArray[np.bool_], least: float) -> tuple[NDArray[np.integer], NDArray[np.bool_]]:
+    """Numbers the connected pieces of a mask (z, y, x), and tells those of at least so many voxels.
+
+    Returns:
+        Labels as ``label_pieces`` gives them, and bool (n + 1,): whether the piece of each label is large; of label 0,
+        which is no piece, false.
+    """
+    labels, n = label_pieces(mask)
+    is_large = np.ones(n + 1, np.bool_) if least <= 1 else _sizes(labels, n) >= least
+    is_large[0] = False
+    return labels, is_large
+
+
+def _sizes(labels: NDArray[np.integer], n: int) -> NDArray[np.int64]:
+    """The voxels of labels 0 to ``n``."""
+    sizes = np.zeros(n + 1, np.int64)
+    step = 1 + n // FEW_LABELS
+    for start in range(0, len(labels), step):
+        # Runs of one label are far fewer than voxels.
+        flat = labels[start : start + step].reshape(-1)
+        ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]), flat.size - 1)
+        lengths = np.diff(ends, prepend=-1)
+        sizes += np.bincount(flat[ends], weights=lengths, minlength=n + 1).astype(np.int64)
+    return sizes
 
 
 def _extent(line: NDArray[np.bool_] | np.bool_, margin: int) -> slice | None:

@@ -115,6 +115,19 @@ class Atlas:
         self._stamps: tuple[FileStamp, ...] | None = None
         self._held: _Held | None = None
 
+    @property
+    def project(self) -> Project:
+        """Whose summary it is."""
+        return self._project
+
+    def now(self) -> "Atlas":
+        """The same, which stays as the summary is at this moment: for a page that asks more than one thing of it.
+
+        Raises:
+            PomError: the summary's file is damaged.
+        """
+        return _AtlasOfNow(self._project, self._current())
+
     def table(self) -> "pd.DataFrame":
         """The table as it is now, a row per tomogram, indexed by name; empty where nothing was summarised.
 
@@ -203,13 +216,24 @@ class Atlas:
 
     def _current(self) -> "_Held":
         project = self._project
-        paths = (project.summary_parquet, project.summary_csv, project.summary)
+        paths = project.summary_forms
         with self._lock:
             stamps = tuple(file_stamp(path) for path in paths)
             if self._held is None or stamps != self._stamps:
                 self._held = _Held(read_table(paths), (*project.ontologies, UNKNOWN))
                 self._stamps = stamps
             return self._held
+
+
+class _AtlasOfNow(Atlas):
+    """An atlas that reads nothing more."""
+
+    def __init__(self, project: Project, held: "_Held") -> None:
+        super().__init__(project)
+        self._read = held
+
+    def _current(self) -> "_Held":
+        return self._read
 
 
 class _Held:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pom.errors import PomError
 from pom.io.atomic import write_json
 from pom.io.checkpoints import ModelCard, read_card, require_card
-from pom.io.mrc import read_header
+from pom.io.mrc import ANGSTROM_PER_NM, read_header
 from pom.measure.confusion import Confusion
 from pom.measure.surface import surface_distances
 from pom.progress import track
@@ -25,8 +25,6 @@ from pom.workflow.survey import survey_outputs
 from pom.workflow.truth import Grid, TruthFiles, find_truths, read_truth
 
 log = logging.getLogger(__name__)
-
-ANGSTROM_PER_NM = 10.0
 
 
 @dataclass(frozen=True)

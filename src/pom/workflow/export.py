@@ -22,6 +22,9 @@ from pom.workflow.survey import survey_outputs
 
 log = logging.getLogger(__name__)
 
+FORM = 1
+"""Of the exports; a change makes all of them anew."""
+
 
 @dataclass
 class ExportReport:
@@ -119,6 +122,10 @@ def _made_from(project: Project, name: str, outputs: Mapping[str, Path], form: F
         "classes": list(outputs),
         "colours": {title: list(colour) for title, colour in colours(project, list(outputs)).items()},
         "probabilities": form.probabilities,
+        # They count where a header has no voxel size.
+        "apix": project.configuration.apix,
+        "binning": list(project.configuration.binning),
+        "form": FORM,
     }
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,10 +12,13 @@ from pom.io.feature_library import FeatureLibrary, read_library, write_library
 from pom.jobs.claims import Claims
 from pom.project.configuration import check_configuration
 from pom.project.json_file import read_json_object
-from pom.project.names import EMPTY
+from pom.project.names import EMPTY, UNKNOWN
 from pom.project.paths import CONFIGURATION_FILE, Project
+from pom.workflow.feature_volumes import known_features
 
 ONTOLOGIES = "ontologies"
+GREY = (0.66, 0.67, 0.70)
+"""The colour of Unknown where nobody chose one."""
 
 SECONDS_TO_WAIT = 10.0
 """For somebody else's change, which takes a moment."""
@@ -35,6 +38,23 @@ def load_library(project: Project) -> FeatureLibrary:
     for ontology in project.ontologies:
         preset = library.new_preset(ontology, project.configuration.ontology_annotation_box_size)
         library = library.with_preset(preset)
+    return library
+
+
+def complete_library(project: Project, library: FeatureLibrary, others: Iterable[str] = ()) -> FeatureLibrary:
+    """The library with a preset for each feature of the project; those that it lacks get colours that are free.
+
+    Args:
+        project: whose features.
+        library: of them, or of some of them.
+        others: features that the project need not know, which get a preset too.
+    """
+    for feature in (*known_features(project), *others):
+        if library.get(feature) is None:
+            preset = library.new_preset(feature, project.configuration.ontology_annotation_box_size)
+            if feature == UNKNOWN:
+                preset = preset.model_copy(update={"colour": GREY})
+            library = library.with_preset(preset)
     return library
 
 

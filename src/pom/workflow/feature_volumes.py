@@ -7,15 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pom.errors import PomError
-from pom.io.mrc import is_placeholder
+from pom.io.mrc import ANGSTROM_PER_NM, is_placeholder
 from pom.io.volume_files import open_volume, stored_at
-from pom.measure.composition import inner_slices
-from pom.project.names import DENSITY, EMPTY, UNKNOWN
+from pom.measure.composition import inner_slices, top_of
+from pom.project.names import DENSITY, UNKNOWN, without_empty
 from pom.project.paths import Project
-from pom.volumes.normalise import full_scale, segmentation_top
 from pom.workflow.survey import LARGEST_PLACEHOLDER
-
-ANGSTROM_PER_NM = 10.0
 
 
 @dataclass(frozen=True)
@@ -37,17 +34,22 @@ class FeatureVolume:
 
 
 def known_features(project: Project) -> tuple[str, ...]:
-    """The features that a picture can show: the ontologies, Unknown, and the macromolecules."""
-    macromolecules = (name for name in project.configuration.macromolecules if name not in (DENSITY, EMPTY))
+    """What has segmentations, each once: the ontologies, Unknown, and the macromolecules."""
+    macromolecules = (name for name in without_empty(project.configuration.macromolecules) if name != DENSITY)
     return tuple(dict.fromkeys((*project.ontologies, UNKNOWN, *macromolecules)))
+
+
+def is_output(project: Project, feature: str) -> bool:
+    """Whether a feature is one of the networks' outputs, and no macromolecule."""
+    return feature in (*project.ontologies, UNKNOWN)
 
 
 def feature_file(project: Project, name: str, feature: str) -> Path | None:
     """The file that holds a feature; None where there is none, or only what stands in for it."""
     if feature not in known_features(project):
         return None
-    is_output = feature in (*project.ontologies, UNKNOWN)
-    path = project.output(name, feature) if is_output else project.macromolecule(name, feature)
+    place = project.output if is_output(project, feature) else project.macromolecule
+    path = place(name, feature)
     stored = stored_at(path)
     try:
         size = stored.stat().st_size
@@ -67,23 +69,14 @@ def read_feature(project: Project, name: str, feature: str) -> FeatureVolume:
     path = feature_file(project, name, feature)
     if path is None:
         raise PomError(f"{name} has no segmentation of {feature}.")
-    configuration = project.configuration
+    of_network = is_output(project, feature)
     with open_volume(path) as reader:
-        start, stop = inner_slices(reader.header.shape[0], configuration.z_margin_summary)
+        start, stop = inner_slices(reader.header.shape[0], project.configuration.z_margin_summary)
         stored = reader.read(start, stop)
-        header = reader.header
-    is_output = feature in (*project.ontologies, UNKNOWN)
-    low, high = float(stored.min()), float(stored.max())
-    top = segmentation_top(header.dtype, low, high) if np.isfinite((low, high)).all() else None
-    if top is None:
-        raise PomError(
-            f"{path} has values from {low:g} to {high:g}, which a segmentation of {header.dtype.name} cannot have:"
-            " make it again."
-        )
-    if is_output:
-        top = full_scale(header.dtype)  # a network's output of 0 and 1 only is next to nothing, and no mask
-    factors = configuration.binning if is_output else (1, 1, 1)
-    z, y, x = (size or configuration.apix * factor for size, factor in zip(header.voxel_size, factors, strict=True))
+        ends = float(stored.min()), float(stored.max())
+        # A network's output of 0 and 1 only is next to nothing, and no mask.
+        top = top_of(reader, (start, stop), ends, may_be_mask=not of_network)
+        voxel_size = reader.header.voxel_size_or(project.voxel_size(is_output=of_network))
     probability = stored.astype(np.float32)
     probability *= np.float32(1 / top)
-    return FeatureVolume(probability, (z, y, x), start * z / ANGSTROM_PER_NM)
+    return FeatureVolume(probability, voxel_size, start * voxel_size[0] / ANGSTROM_PER_NM)

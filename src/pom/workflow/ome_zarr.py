@@ -1,6 +1,5 @@
 """What of a tomogram and its segmentations goes into an OME-Zarr, whoever writes it."""
 
-import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,9 @@ from pom.io.ome_zarr_metadata import Colour
 from pom.project.names import UNKNOWN
 from pom.project.paths import Project
 from pom.volumes.pyramid import Factors
-from pom.workflow.feature_library import load_library
+from pom.workflow.feature_library import complete_library, load_library
 from pom.workflow.segmented import Segmented
 
-GREY = (0.5, 0.5, 0.5)
 UNBINNED = (1, 1, 1)
 
 
@@ -77,12 +75,6 @@ def write_store(
 
 
 def colours(project: Project, names: Sequence[str]) -> dict[str, Colour]:
-    """The colours of outputs by the project's feature library; of Unknown grey, of others that it lacks any."""
-    library = load_library(project)
-    found = {}
-    for index, name in enumerate(names):
-        preset = library.get(name)
-        # Hues a golden section apart: any number of them differ.
-        spare = GREY if name == UNKNOWN else colorsys.hsv_to_rgb(index * 0.618 % 1, 0.6, 0.9)
-        found[name] = spare if preset is None else preset.colour
-    return found
+    """The colours of outputs, as in the pictures: those of the project's feature library, or free ones."""
+    library = complete_library(project, load_library(project), names)
+    return {name: preset.colour for name in names if (preset := library.get(name)) is not None}

@@ -4,11 +4,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from pom.errors import DiskError, PomError
 from pom.jobs.side_by_side import side_by_side
 from pom.progress import track
+from pom.render.files import is_made_from, remove_picture
 from pom.render.window import NoOpenGLError
 from pom.words import counted
 
@@ -16,18 +18,24 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
+FATAL = (DiskError, NoOpenGLError)
+"""No other picture could be drawn either."""
+
 
 @dataclass(frozen=True)
 class Drawn:
     """What became of the pictures of one tomogram.
 
-    ``drawn`` and ``kept``: how many were made, and how many are as they were. ``missing``: the features that it has no
-    segmentation of.
+    ``drawn`` and ``kept``: how many were made, and how many are as they were. ``removed``: how many show what is no
+    longer there, or can no longer be drawn. ``missing``: the features that it has no segmentation of. ``fault``: why
+    not all could be drawn; empty where they could.
     """
 
     drawn: int = 0
     kept: int = 0
+    removed: int = 0
     missing: tuple[str, ...] = ()
+    fault: str = ""
 
 
 @dataclass
@@ -40,6 +48,7 @@ class PictureReport:
     tomograms: int
     drawn: int = 0
     kept: int = 0
+    removed: int = 0
     missing: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -60,14 +69,68 @@ def draw_all(
         PomError: a disk is full or read-only, or there is no OpenGL.
     """
     report = PictureReport(len(items))
-    for item, came in track(side_by_side(work, items, processes, fatal=(DiskError, NoOpenGLError)), title, len(items)):
-        if isinstance(came, PomError):
-            log.warning("%s failed: %s", name_of(item), came)
-            report.failed[name_of(item)] = str(came)
-            continue
-        report.drawn += came.drawn
-        report.kept += came.kept
-        report.missing.update(came.missing)
+    for item, came in track(side_by_side(work, items, processes, FATAL), title, len(items)):
+        result = Drawn(fault=str(came)) if isinstance(came, PomError) else came
+        if result.fault:
+            log.warning("%s failed: %s", name_of(item), result.fault)
+            report.failed[name_of(item)] = result.fault
+        report.drawn += result.drawn
+        report.kept += result.kept
+        report.removed += result.removed
+        report.missing.update(result.missing)
     for feature, count in sorted(report.missing.items()):
-        log.warning("%s is left out of %s, which have no segmentation of it.", feature, counted(count, "tomogram"))
+        where = counted(count, "tomogram, which has", "tomograms, which have")
+        log.warning("%s is left out of %s no segmentation of it.", feature, where)
+    if report.removed:
+        removed = counted(report.removed, "picture was", "pictures were")
+        log.warning("%s removed, of what is no longer there or can no longer be drawn.", removed)
     return report
+
+
+class Drawing:
+    """Draws the pictures of one tomogram, and counts; where one fails, the others are drawn all the same.
+
+    Args:
+        overwrite: draw all anew.
+    """
+
+    def __init__(self, overwrite: bool) -> None:
+        self._overwrite = overwrite
+        self._drawn = self._kept = self._removed = 0
+        self._fault = ""
+
+    def draw(self, paths: Sequence[Path], made_from: str, make: Callable[[], None]) -> None:
+        """Has pictures made together, unless all of them are there and are made from this already.
+
+        Args:
+            paths: of the pictures; where they cannot be made, older ones are removed.
+            made_from: their fingerprint.
+            make: writes them.
+
+        Raises:
+            PomError: of what would be no different for the next picture.
+        """
+        if not self._overwrite and all(is_made_from(path, made_from) for path in paths):
+            self._kept += len(paths)
+            return
+        try:
+            make()
+        except FATAL:
+            raise
+        except PomError as error:
+            self._fault = self._fault or str(error)
+            self.remove(paths)
+        else:
+            self._drawn += len(paths)
+
+    def remove(self, paths: Sequence[Path]) -> None:
+        """Removes pictures of what is not there.
+
+        Raises:
+            PomError: one cannot be removed.
+        """
+        self._removed += sum(remove_picture(path) for path in paths)
+
+    def result(self, missing: tuple[str, ...] = ()) -> Drawn:
+        """What became of them; ``missing`` as there."""
+        return Drawn(self._drawn, self._kept, self._removed, missing, self._fault)

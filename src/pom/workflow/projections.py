@@ -1,15 +1,23 @@
 """Flat pictures of all tomograms: the density, and the segmentations as seen along z and along y."""
 
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pom.io.mrc import MrcReader
-from pom.io.volume_files import stored_at
+from pom.io.ome_zarr import CHUNK
+from pom.io.volume_files import open_volume, stored_at
+from pom.measure.composition import inner_slices, top_of
 from pom.project.names import UNKNOWN
 from pom.project.paths import Project
-from pom.render.files import fingerprint, is_made_from, write_png
+from pom.render.files import fingerprint, source, write_png
 from pom.render.projections import count_voxels, density_picture, draw_counts
-from pom.workflow.feature_volumes import feature_file, read_feature
-from pom.workflow.pictures import Drawn, PictureReport, draw_all
+from pom.workflow.feature_volumes import feature_file
+from pom.workflow.pictures import Drawing, Drawn, PictureReport, draw_all
+from pom.workflow.segmented import chunks
 
 FORM = 1
 """Of the pictures; a change makes all of them anew."""
@@ -31,40 +39,64 @@ def draw_projections(project: Project, processes: int = 1, overwrite: bool = Fal
 def draw_tomogram(project: Project, overwrite: bool, name: str) -> Drawn:
     """Draws the density of a tomogram, and the ontologies and Unknown as far as they are segmented.
 
+    Pictures of ontologies that are no longer segmented are removed, and those of volumes that cannot be read.
+
     Raises:
-        PomError: a volume is damaged, or a picture cannot be written.
+        PomError: a picture cannot be written.
     """
-    density = _draw_density(project, overwrite, name)
-    segmented = _draw_segmentations(project, overwrite, name)
-    return Drawn(density.drawn + segmented.drawn, density.kept + segmented.kept)
+    drawing = Drawing(overwrite)
+    _add_density(drawing, project, name)
+    _add_segmentations(drawing, project, name)
+    return drawing.result()
 
 
-def _draw_density(project: Project, overwrite: bool, name: str) -> Drawn:
+def _add_density(drawing: Drawing, project: Project, name: str) -> None:
     settings, path = project.configuration, project.density_picture(name)
-    source = project.tomogram(name)
-    made_from = fingerprint([FORM, settings.z_sum, settings.image_size], [source])
-    if not overwrite and is_made_from(path, made_from):
-        return Drawn(kept=1)
-    with MrcReader(source) as reader:
-        n_slices = reader.header.shape[0]
-        middle = n_slices // 2
-        slab = reader.read(max(0, middle - settings.z_sum), min(n_slices, middle + settings.z_sum + 1))
-    write_png(path, density_picture(slab, settings.image_size), made_from)
-    return Drawn(drawn=1)
+    made_from = fingerprint([FORM, settings.z_sum, settings.image_size], [source(project.tomogram(name))])
+
+    def make() -> None:
+        with MrcReader(project.tomogram(name)) as reader:
+            n_slices = reader.header.shape[0]
+            middle = n_slices // 2
+            slab = reader.read(max(0, middle - settings.z_sum), min(n_slices, middle + settings.z_sum + 1))
+        write_png(path, density_picture(slab, settings.image_size), made_from)
+
+    drawing.draw([path], made_from, make)
 
 
-def _draw_segmentations(project: Project, overwrite: bool, name: str) -> Drawn:
+def _add_segmentations(drawing: Drawing, project: Project, name: str) -> None:
     settings = project.configuration
     files = {ontology: feature_file(project, name, ontology) for ontology in (*project.ontologies, UNKNOWN)}
-    sources = {ontology: stored_at(path) for ontology, path in files.items() if path is not None}
+    pictures = {(o, side): project.projection(name, o, side=side) for o in files for side in (False, True)}
+    drawing.remove([path for (ontology, _), path in pictures.items() if files[ontology] is None])
+    there = {ontology: path for ontology, path in files.items() if path is not None}
     # All of a tomogram's are made together, since they are as bright as each other.
-    made_from = fingerprint([FORM, settings.z_margin_summary, settings.image_size], list(sources.values()))
-    pictures = {(o, side): project.projection(name, o, side=side) for o in sources for side in (False, True)}
-    if not overwrite and all(is_made_from(path, made_from) for path in pictures.values()):
-        return Drawn(kept=len(pictures))
-    counts = {ontology: count_voxels(read_feature(project, name, ontology).probability) for ontology in sources}
-    for side in (False, True):
-        drawn = draw_counts({ontology: pair[side] for ontology, pair in counts.items()}, settings.image_size)
-        for ontology, picture in drawn.items():
-            write_png(pictures[ontology, side], picture, made_from)
-    return Drawn(drawn=len(pictures))
+    sources = [source(stored_at(path)) for path in there.values()]
+    made_from = fingerprint([FORM, settings.z_margin_summary, settings.image_size], sources)
+
+    def make() -> None:
+        counts = {o: count_voxels(_chunks(path, settings.z_margin_summary)) for o, path in there.items()}
+        for side in (False, True):
+            drawn = draw_counts({ontology: pair[side] for ontology, pair in counts.items()}, settings.image_size)
+            for ontology, picture in drawn.items():
+                write_png(pictures[ontology, side], picture, made_from)
+
+    drawing.draw([path for (ontology, _), path in pictures.items() if ontology in there], made_from, make)
+
+
+def _chunks(path: Path, margin: float) -> Iterator[NDArray[np.float32]]:
+    """An output between its margins, some slices at a time: (z, y, x), 0..1.
+
+    Raises:
+        PomError: it cannot be read, or holds what no output does.
+    """
+    with open_volume(path) as reader:
+        inner = first, last = inner_slices(reader.header.shape[0], margin)
+        for start, stop in chunks(reader.header.shape, CHUNK[0]):
+            if start < last and stop > first:
+                stored = reader.read(max(start, first), min(stop, last))
+                ends = float(stored.min()), float(stored.max())
+                top = top_of(reader, inner, ends, may_be_mask=False)
+                probability = stored.astype(np.float32)
+                probability *= np.float32(1 / top)
+                yield probability

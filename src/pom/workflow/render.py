@@ -25,22 +25,20 @@ from pom.project.render_configuration import (
 )
 from pom.render.camera import look_at_box
 from pom.render.clouds import Cloud, coarse
-from pom.render.files import fingerprint, is_made_from, write_movie, write_png
+from pom.render.files import fingerprint, source, write_movie, write_png
 from pom.render.picture import Outlines, Scene, Solid, draw_scene, window_side
 from pom.render.surfaces import Surface, surface
 from pom.render.window import Window
 from pom.words import counted, listed
 from pom.workflow.atlas import Atlas
-from pom.workflow.feature_library import load_library
-from pom.workflow.feature_volumes import FeatureVolume, feature_file, known_features, read_feature
-from pom.workflow.pictures import Drawn, PictureReport, draw_all
+from pom.workflow.feature_library import complete_library, load_library
+from pom.workflow.feature_volumes import FeatureVolume, feature_file, read_feature
+from pom.workflow.pictures import Drawing, Drawn, PictureReport, draw_all
 
 log = logging.getLogger(__name__)
 
-FORM = 1
+FORM = 2
 """Of the pictures; a change makes all of them anew."""
-GREY = (0.66, 0.67, 0.70)
-"""The colour of Unknown where nobody chose one."""
 FRAMES = 36
 MOVIE_SIDE = 512
 """Pixels, at most."""
@@ -137,48 +135,35 @@ def project_library(project: Project, path: Path | None = None) -> FeatureLibrar
         ) from error
 
 
-def complete_library(project: Project, library: FeatureLibrary) -> FeatureLibrary:
-    """The library with a preset for each feature of the project; those that it lacks get colours that are free."""
-    for feature in known_features(project):
-        if library.get(feature) is None:
-            preset = library.new_preset(feature, project.configuration.ontology_annotation_box_size)
-            if feature == UNKNOWN:
-                preset = preset.model_copy(update={"colour": GREY})
-            library = library.with_preset(preset)
-    return library
-
-
 def render_tomogram(look: Look, wanted: Wanted) -> Drawn:
-    """Draws the pictures of one tomogram; each volume is read once.
+    """Draws the pictures of one tomogram; each volume is read once, and once more for movies of another size.
+
+    Pictures of which nothing is there any more are removed, and those that can no longer be drawn.
 
     Raises:
-        PomError: a volume is damaged, there is no OpenGL, or a picture cannot be written.
+        PomError: there is no OpenGL, or a picture cannot be written.
     """
     project, name = look.project, wanted.name
+    side = project.configuration.image_size
     shown = {feature for features in wanted.features.values() for feature in features if not _hidden(look, feature)}
     files = {feature: feature_file(project, name, feature) for feature in sorted(shown)}
     missing = tuple(feature for feature, path in files.items() if path is None)
-    studio = Studio(project, name)
-    drawn = kept = 0
+    # Before anything is read: what is made again meanwhile may be drawn as it was, but never passes for the new.
+    sources = {feature: source(stored_at(path)) for feature, path in files.items() if path is not None}
+    studio, drawing = Studio(project, name), Drawing(look.overwrite)
     for composition, features in wanted.features.items():
-        presets = [look.library.get(feature) for feature in features if files.get(feature) is not None]
+        presets = [look.library.get(feature) for feature in features if feature in sources]
         there = [preset for preset in presets if preset is not None]
+        picture, movie = project.picture(name, composition), project.movie(name, composition)
         if not there:
+            drawing.remove([picture, movie])
             continue
-        sources = [stored_at(path) for preset in there if (path := files[preset.title]) is not None]
-        made_from = fingerprint(_settings(project.configuration, there), sources)
-        side = project.configuration.image_size
-        for is_movie in (False, True) if look.spin else (False,):
-            path = project.movie(name, composition) if is_movie else project.picture(name, composition)
-            if not look.overwrite and is_made_from(path, made_from):
-                kept += 1
-                continue
-            if is_movie:
-                write_movie(path, studio.turning(there, min(side, MOVIE_SIDE)), made_from)
-            else:
-                write_png(path, studio.picture(there, side), made_from)
-            drawn += 1
-    return Drawn(drawn, kept, missing)
+        made_from = fingerprint(_settings(project.configuration, there), [sources[p.title] for p in there])
+        drawing.draw([picture], made_from, partial(_draw_picture, studio, there, side, picture, made_from))
+        if look.spin:
+            small = min(side, MOVIE_SIDE)
+            drawing.draw([movie], made_from, partial(_draw_movie, studio, there, small, movie, made_from))
+    return drawing.result(missing)
 
 
 def render_picture(
@@ -256,6 +241,12 @@ class Studio:
             if isinstance(one, Solid)
         ]
         clouds = [one for one in made if isinstance(one, Cloud)]
+        if len({cloud.probability.shape for cloud in clouds}) > 1:
+            titles = [preset.title for preset, one in zip(presets, made, strict=True) if isinstance(one, Cloud)]
+            raise PomError(
+                f"The outputs of {self._name} are of different shapes ({listed(titles)}), so that they cannot be drawn"
+                " as clouds together: segment the tomogram again (pom shared process --overwrite)."
+            )
         return Scene(size, solids, clouds, Outlines(settings.silhouette_alpha, settings.silhouette_threshold))
 
     def _make(self, preset: Preset, side: int) -> Solid | Cloud:
@@ -273,6 +264,14 @@ class Studio:
             return Cloud(coarse(volume.probability), preset.colour, preset.render_alpha, preset.level)
         binning = max(1, int(max(volume.probability.shape) / (VOXELS_PER_PIXEL * side)))
         return Solid(_surface(volume, preset, MOST_TRIANGLES, binning), preset.colour, preset.render_alpha)
+
+
+def _draw_picture(studio: Studio, presets: Sequence[Preset], side: int, path: Path, made_from: str) -> None:
+    write_png(path, studio.picture(presets, side), made_from)
+
+
+def _draw_movie(studio: Studio, presets: Sequence[Preset], side: int, path: Path, made_from: str) -> None:
+    write_movie(path, studio.turning(presets, side), made_from)
 
 
 def _surface(volume: FeatureVolume, preset: Preset, max_triangles: int | None, binning: int = 1) -> Surface:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pom.errors import PomError
-from pom.io.volume_files import VolumeReader, open_volume, outputs_in_stores
+from pom.io.volume_files import VolumeReader, look_into_stores, open_volume
 from pom.project.listing import list_files
 from pom.project.names import UNKNOWN
 from pom.project.paths import Project
@@ -57,12 +57,7 @@ class Segmented:
                     )
             self._files = files.pop_all()
         self.shape = first.shape
-        configuration = project.configuration
-        z, y, x = (
-            size or configuration.apix * factor
-            for size, factor in zip(first.voxel_size, configuration.binning, strict=True)
-        )
-        self.voxel_size = (z, y, x)
+        self.voxel_size = first.voxel_size_or(project.voxel_size(is_output=True))
 
     def __enter__(self) -> Self:
         return self
@@ -95,12 +90,21 @@ class Segmented:
 def list_outputs(folder: Path) -> frozenset[str]:
     """The names of the files in a folder of outputs, and those that the outputs in its OME-Zarrs go by.
 
+    As ``look_through``; damaged OME-Zarrs hold nothing.
+    """
+    return look_through(folder)[0]
+
+
+def look_through(folder: Path) -> tuple[frozenset[str], dict[str, str]]:
+    """What ``list_outputs`` gives; and by the name of an OME-Zarr that is damaged, what is wrong with it.
+
     The folder is listed, and a look is taken into every OME-Zarr; no MRC file is opened.
 
     Raises:
         PomError: the folder cannot be read.
     """
-    return list_files(folder) | outputs_in_stores(folder)
+    in_stores, damaged = look_into_stores(folder)
+    return list_files(folder) | in_stores, damaged
 
 
 def chunks(shape: tuple[int, int, int], multiple: int = 1) -> Iterator[tuple[int, int]]:

@@ -7,18 +7,20 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pom.errors import PomError
 from pom.io.atomic import atomic_path, write_error, write_text
+from pom.io.stamps import file_stamp
 from pom.io.star import read_star_column, write_star
 from pom.io.summary_files import TOMOGRAM, read_table
+from pom.jobs.ledger import Ledger
 from pom.project.listing import list_files, list_tomograms
 from pom.project.names import SEPARATOR, name_fault, nearest
-from pom.project.paths import Project
+from pom.project.paths import SUMMARY_STEP, Project
 
 Form = Literal["names", "paths", "tomostar", "csv", "star"]
 ENDING = ".txt"
@@ -118,8 +120,7 @@ def import_names(project: Project, path: Path) -> Subset:
     Raises:
         PomError: the file cannot be read, or names no tomogram at all.
     """
-    readers = {".star": _from_star, ".csv": _from_csv, ".tsv": _from_csv, ".json": _from_json}
-    found = readers.get(path.suffix.lower(), _from_text)(path)
+    found = READERS.get(path.suffix.lower(), _from_text)(path)
     if not found:
         raise PomError(f"{path} names no tomogram: give a file with a name a line, a CSV, or a STAR file.")
     return _sorted_out(project, found)
@@ -176,9 +177,15 @@ def _sorted_out(project: Project, found: Iterable[str]) -> Subset:
 
 
 def _known(project: Project) -> set[str]:
-    """The project's tomograms, and those of which only the segmentations are here."""
-    summarised = (file.removesuffix(".json") for file in list_files(project.records("summary")))
-    return {*list_tomograms(project.tomogram_dir).tomograms, *summarised}
+    """The project's tomograms, those of which only the segmentations are here, and all that the pages show.
+
+    Raises:
+        PomError: the summary is damaged.
+    """
+    measured = Ledger(project.jobs(SUMMARY_STEP), project.records(SUMMARY_STEP)).recorded()
+    table = read_table(project.summary_forms)
+    shown = () if table is None else table.index
+    return {*list_tomograms(project.tomogram_dir).tomograms, *measured, *shown}
 
 
 def _stem(entry: str) -> str:
@@ -195,14 +202,18 @@ def _from_text(path: Path) -> list[str]:
 
 
 def _from_star(path: Path) -> list[str]:
-    return list(dict.fromkeys(read_star_column(path, STAR_COLUMNS)))
+    _check_size(path)
+    return read_star_column(path, STAR_COLUMNS)
 
 
 def _from_csv(path: Path) -> list[str]:
     lines = _text(path).splitlines()
     heading = lines[0] if lines else ""
     delimiter = max(",\t;", key=heading.count)
-    rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    except csv.Error as error:
+        raise PomError(f"{path} cannot be read ({error}): give a table of tomograms.") from error
     if not rows:
         return []
     titles = [title.strip().casefold() for title in rows[0]]
@@ -221,10 +232,15 @@ def _from_json(path: Path) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
+READERS: Mapping[str, Callable[[Path], list[str]]] = {
+    ".star": _from_star, ".csv": _from_csv, ".tsv": _from_csv, ".json": _from_json,
+}  # fmt: skip
+"""By the ending of a file; any other file is a text with a name a line."""
+
+
 def _text(path: Path) -> str:
+    _check_size(path)
     try:
-        if path.stat().st_size > LARGEST_LIST:
-            raise PomError(f"{path} is larger than {LARGEST_LIST >> 20} MiB, so it is no list of tomograms.")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise PomError(f"{path} is not text: give a list of tomograms.") from error
@@ -232,11 +248,17 @@ def _text(path: Path) -> str:
         raise PomError(f"{path} cannot be read ({error.strerror or error}): check its path and permissions.") from error
 
 
+def _check_size(path: Path) -> None:
+    # What cannot be looked at is not read either, which its reader says.
+    if file_stamp(path)[1] > LARGEST_LIST:
+        raise PomError(f"{path} is larger than {LARGEST_LIST >> 20} MiB, so it is no list of tomograms.")
+
+
 def _write_csv(project: Project, names: Sequence[str], path: Path) -> None:
     import numpy as np
     import pandas as pd
 
-    table = read_table((project.summary_parquet, project.summary_csv, project.summary))
+    table = read_table(project.summary_forms)
     index = pd.Index(np.array(names, dtype=object), name=TOMOGRAM)
     rows = pd.DataFrame(index=index) if table is None else table.reindex(index)
     with atomic_path(path) as temporary:

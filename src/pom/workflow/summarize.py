@@ -1,7 +1,7 @@
 """What is in each tomogram: every segmentation measured once, and the table of all."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from pom.errors import PomError
 from pom.io.feature_library import Preset
+from pom.io.stamps import file_stamp
 from pom.io.summary_files import (
     COMPONENTS,
     CONFIDENCE,
+    FIGURES_PER_FEATURE,
     RESERVED,
     TOMOGRAM,
     UNLIKE,
@@ -21,28 +23,30 @@ from pom.io.summary_files import (
     Figures,
     Measurement,
     Settings,
+    TomogramSummary,
     read_tomogram_summary,
     write_csv,
     write_parquet,
     write_workbook,
 )
-from pom.io.volume_files import outputs_in_stores
+from pom.io.volume_files import stored_at
 from pom.jobs.ledger import ENDING, Ledger, Record
 from pom.jobs.side_by_side import side_by_side, usual_processes
-from pom.measure.tomogram import Stored, Task, is_up_to_date, measure_tomogram, stamp_of
+from pom.measure.tomogram import Stored, Task, is_up_to_date, measure_tomogram
 from pom.progress import track
-from pom.project.listing import list_files
-from pom.project.names import DENSITY, SEPARATOR, UNKNOWN, nearest, without_empty
-from pom.project.paths import SHARED_STEP, Project
+from pom.project.listing import list_files, list_tomograms
+from pom.project.names import SEPARATOR, name_fault, nearest
+from pom.project.paths import SHARED_STEP, SUMMARY_STEP, Project
 from pom.words import counted, listed
 from pom.workflow.feature_library import load_library
+from pom.workflow.feature_volumes import is_output, known_features
+from pom.workflow.segmented import look_through
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 
-STEP = "summary"
 READERS = 8
 """Threads that look at files; on a network disk one file after the other takes minutes for 5,000 tomograms."""
 
@@ -94,30 +98,30 @@ def summarize(
     """
     features = features_of(project)
     wanted = _wanted(features, target, skip_macromolecules)
-    found = _find(project, features)
-    if not found:
+    found, failed = _find(project, features)
+    if not found and not failed:
         raise PomError(
             f"There is nothing to summarise: no segmentation of {listed(list(features))} is in {project.output_dir} or"
             f" {project.macromolecule_dir}; run 'pom shared process' first."
         )
-    known, tasks, n_outdated = _plan(project, found, wanted, overwrite)
+    tasks, n_outdated = _plan(project, found, wanted, overwrite)
     n_wanted = sum(len(task.wanted) for task in tasks)
     unchanged = sum(feature in wanted for files in found.values() for feature in files) - n_wanted
+    n_failed = len(failed)
     placeholders: list[str] = []
-    failed: dict[str, str] = {}
     done = side_by_side(measure_tomogram, tasks, processes or usual_processes())
     for task, result in track(done, "Summarised tomograms", len(tasks)):
         if isinstance(result, PomError):
             failed |= {f"{task.name}{SEPARATOR}{feature}": str(result) for feature in task.wanted}
             continue
-        known[task.name] = dict(result.summary.features)
         placeholders += [f"{task.name}{SEPARATOR}{feature}" for feature in result.placeholders]
         failed |= {f"{task.name}{SEPARATOR}{feature}": reason for feature, reason in result.failed.items()}
     _warn(sorted(placeholders), n_outdated)
-    table, records = _table(project, list(features), found, known)
+    known = _known(project, found, {*placeholders, *failed})
+    table, records = _table(project, list(features), known)
     if len(table):
         _write(project, table, records, list(features))
-    measured = n_wanted - len(placeholders) - len(failed)
+    measured = n_wanted - len(placeholders) - (len(failed) - n_failed)
     return Summary(project, table, measured, unchanged, tuple(sorted(placeholders)), dict(sorted(failed.items())))
 
 
@@ -129,25 +133,24 @@ def features_of(project: Project) -> dict[str, Feature]:
     """
     library = load_library(project)
     configuration = project.configuration
-    macromolecules = [title for title in without_empty(configuration.macromolecules) if title != DENSITY]
-    ontologies = list(dict.fromkeys((*project.ontologies, UNKNOWN)))
-    both = [title for title in macromolecules if title in ontologies]
+    titles = known_features(project)
+    both = [title for title in titles if is_output(project, title) and title in configuration.macromolecules]
     if both:
         log.warning("%s: both ontology and macromolecule; the ontology is summarised.", listed(both))
+    columns = {*RESERVED, *(title + ending for title in titles for ending in FIGURES_PER_FEATURE)}
     features = {}
-    for title in dict.fromkeys((*ontologies, *macromolecules)):
-        if title in RESERVED:
+    for title in titles:
+        if title in columns:
             raise PomError(f"No feature may be called {title!r}, which is another column of the summary: rename it.")
-        is_macromolecule = title not in ontologies
+        of_network = is_output(project, title)
         preset = library.get(title) or Preset(title=title, colour=(0.0, 0.0, 0.0))
-        z, y, x = (1, 1, 1) if is_macromolecule else configuration.binning
         settings = Settings(
             level=preset.level,
             dust=preset.dust,
             margin=configuration.z_margin_summary,
-            voxel_size=(configuration.apix * z, configuration.apix * y, configuration.apix * x),
+            voxel_size=project.voxel_size(is_output=of_network),
         )
-        features[title] = Feature(title, is_macromolecule, settings)
+        features[title] = Feature(title, not of_network, settings)
     return features
 
 
@@ -162,55 +165,79 @@ def _wanted(features: Mapping[str, Feature], target: str | None, skip_macromolec
     return {target}
 
 
-def _find(project: Project, features: Mapping[str, Feature]) -> dict[str, dict[str, Stored]]:
-    """The segmentations that are there, by tomogram and feature, both in order; none of test tomograms."""
+def _find(project: Project, features: Mapping[str, Feature]) -> tuple[dict[str, dict[str, Stored]], dict[str, str]]:
+    """The segmentations that are there, by tomogram and feature, both in order; and by file what cannot be measured.
+
+    Test tomograms are left out, of which only macromolecules are there.
+    """
     output_dir, macromolecule_dir = project.output_dir, project.macromolecule_dir
-    files = {
-        False: (output_dir, list_files(output_dir) | outputs_in_stores(output_dir)),
-        True: (macromolecule_dir, list_files(macromolecule_dir)),
-    }
-    elsewhere = set(project.test_names()) - set(project.tomogram_names())
+    outputs, failed = look_through(output_dir)
+    files = {False: (output_dir, outputs), True: (macromolecule_dir, list_files(macromolecule_dir))}
     found: dict[str, dict[str, Stored]] = {}
     for title, feature in features.items():
         folder, names = files[feature.is_macromolecule]
         ending = f"{SEPARATOR}{title}.mrc"
         for file in names:
             name = file.removesuffix(ending)
-            if name != file and name and SEPARATOR not in name and name not in elsewhere:
+            if name == file or not name or SEPARATOR in name:
+                continue
+            fault = name_fault(name)
+            if fault is None:
                 found.setdefault(name, {})[title] = Stored(folder / file, feature.settings, feature.is_macromolecule)
-    return dict(sorted(found.items()))
+            else:
+                # Neither a terminal nor a workbook takes every character.
+                failed[ascii(f"{name}{SEPARATOR}{title}")[1:-1]] = f"The name of the file {fault}: rename it."
+    tests = set(list_tomograms(project.test_dir).tomograms) - set(list_tomograms(project.tomogram_dir).tomograms)
+    only_tests = {name for name in tests & set(found) if all(stored.may_be_mask for stored in found[name].values())}
+    return {name: found[name] for name in sorted(found) if name not in only_tests}, failed
 
 
 def _plan(
     project: Project, found: Mapping[str, Mapping[str, Stored]], wanted: set[str], overwrite: bool
-) -> tuple[dict[str, dict[str, Measurement]], list[Task], int]:
-    """What is known, what is to be measured, and how many figures stay although their file has changed."""
-    records = project.records(STEP)
+) -> tuple[list[Task], int]:
+    """What is to be measured, and how many figures stay although their file has changed."""
 
-    def look(name: str) -> tuple[dict[str, Measurement], dict[str, Stored], int]:
-        entry = read_tomogram_summary(records / f"{name}{ENDING}")
-        files = found[name]
-        before = {} if entry is None else {title: entry.features[title] for title in files if title in entry.features}
+    def look(name: str, entry: TomogramSummary | None) -> tuple[dict[str, Stored], int]:
+        before = {} if entry is None else entry.features
         changed = {
-            title
-            for title, stored in files.items()
-            if not is_up_to_date(before.get(title), stored, stamp_of(stored.path))
+            title: stored
+            for title, stored in found[name].items()
+            if not is_up_to_date(before.get(title), stored, file_stamp(stored_at(stored.path)))
         }
-        again = {
-            title: stored for title, stored in files.items() if title in wanted and (overwrite or title in changed)
-        }
-        kept = {title: measurement for title, measurement in before.items() if title not in again}
-        return kept, again, len(changed & set(kept))
+        again = {title: it for title, it in found[name].items() if title in wanted and (overwrite or title in changed)}
+        return again, sum(title in before and title not in again for title in changed)
 
     with ThreadPoolExecutor(READERS, "summary") as readers:
-        looks = list(readers.map(look, found))
-    known = {name: kept for name, (kept, _, _) in zip(found, looks, strict=True)}
+        looks = list(readers.map(look, found, _entries(project, found)))
+    records = project.records(SUMMARY_STEP)
     tasks = [
-        Task(name, records / f"{name}{ENDING}", kept, again)
-        for name, (kept, again, _) in zip(found, looks, strict=True)
-        if again
+        Task(name, records / f"{name}{ENDING}", again) for name, (again, _) in zip(found, looks, strict=True) if again
     ]
-    return known, tasks, sum(outdated for _, _, outdated in looks)
+    return tasks, sum(outdated for _, outdated in looks)
+
+
+def _known(
+    project: Project, found: Mapping[str, Mapping[str, Stored]], failed: Collection[str]
+) -> dict[str, dict[str, Measurement]]:
+    """What is known by now of the segmentations that are there, also what another run has measured meanwhile.
+
+    ``failed``: what is not known any more, as NAME__Feature.
+    """
+    return {
+        name: {
+            title: measurement
+            for title, measurement in ({} if entry is None else entry.features).items()
+            if title in found[name] and f"{name}{SEPARATOR}{title}" not in failed
+        }
+        for name, entry in zip(found, _entries(project, found), strict=True)
+    }
+
+
+def _entries(project: Project, names: Iterable[str]) -> list[TomogramSummary | None]:
+    """What was measured of each tomogram, as it is on disk now."""
+    records = project.records(SUMMARY_STEP)
+    with ThreadPoolExecutor(READERS, "summary") as readers:
+        return list(readers.map(lambda name: read_tomogram_summary(records / f"{name}{ENDING}"), names))
 
 
 def _warn(placeholders: Sequence[str], n_outdated: int) -> None:
@@ -230,14 +257,13 @@ def _warn(placeholders: Sequence[str], n_outdated: int) -> None:
 def _table(
     project: Project,
     features: Sequence[str],
-    found: Mapping[str, Mapping[str, Stored]],
     known: Mapping[str, Mapping[str, Measurement]],
 ) -> tuple["pd.DataFrame", Mapping[str, Record]]:
     """The wide table, a row per tomogram of which anything is known, and where the outputs come from."""
     import numpy as np
     import pandas as pd
 
-    names = [name for name in found if known[name]]
+    names = [name for name in known if known[name]]
     ledger = Ledger(project.jobs(SHARED_STEP), project.records(SHARED_STEP))
     records = {record.tomogram: record for record in ledger.records()}
     titles = [title for title in features if any(title in known[name] for name in names)]
@@ -273,10 +299,10 @@ def _write(project: Project, table: "pd.DataFrame", records: Mapping[str, Record
         "Without": [listed(titles) or None for titles in missing],
     }
     sheets["Tomograms"] = pd.concat([table[[UNLIKE, UNLIKE_FLAG]], pd.DataFrame(origin, index=table.index)], axis=1)
-    write_workbook(project.summary, sheets)
     write_csv(project.summary_csv, table)
-    # Last, since it is what the pages look at.
     write_parquet(project.summary_parquet, table)
+    # Last, since it takes long, and most can go wrong with it.
+    write_workbook(project.summary, sheets)
 
 
 def _date(seconds: float) -> str:

@@ -5,8 +5,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING
+from copy import copy
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pom.app.browse.kinds import Kind, kinds_of
 from pom.app.browse.thumbnails import Thumbnails
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Value = TypeVar("Value")
+
 SECONDS_KEPT = 5.0
 """For which a list of tomograms, or the state of the work, is good."""
 UNKNOWN_COLOUR = "#6b6b6b"
@@ -37,16 +39,34 @@ class Browsing:
 
     def __init__(self, current: Callable[[], Project]) -> None:
         self._current = current
-        self.atlas = Atlas(current())
+        self._atlas = Atlas(current())
         self.thumbnails = Thumbnails(current().browse_cache / "thumbnails")
-        self._lock = threading.Lock()
-        self._names: tuple[float, Sequence[str]] = (-SECONDS_KEPT, ())
-        self._steps: tuple[float, Sequence[StepStatus]] = (-SECONDS_KEPT, ())
+        self._survey: tuple[Project, StatusSurvey] | None = None
+        self._names = _Kept(self._look_for_names)
+        self._steps = _Kept(self._look_at_steps)
 
     @property
     def project(self) -> Project:
         """The project as it is now."""
         return self._current()
+
+    @property
+    def atlas(self) -> Atlas:
+        """The summary, under the configuration as it is now."""
+        project, atlas = self.project, self._atlas
+        if atlas.project != project:
+            atlas = self._atlas = Atlas(project)
+        return atlas
+
+    def now(self) -> "Browsing":
+        """The same, whose summary and configuration stay as they are at this moment: for one page.
+
+        Raises:
+            PomError: the summary's file is damaged.
+        """
+        held, atlas = copy(self), self.atlas.now()
+        held._atlas, held._current = atlas, lambda: atlas.project
+        return held
 
     def read(self) -> None:
         """Reads the summary, and works out what follows from it; what is wrong with it is for the pages to say."""
@@ -55,16 +75,14 @@ class Browsing:
 
     def names(self) -> Sequence[str]:
         """The tomograms that lie in the folder now, sorted; none where it cannot be read."""
-        with self._lock:
-            since, names = self._names
-            if time.monotonic() - since >= SECONDS_KEPT:
-                try:
-                    names = self.project.tomogram_names()
-                except PomError as error:
-                    log.debug("%s", error)
-                    names = ()
-                self._names = time.monotonic(), names
-            return names
+        return self._names.value()
+
+    def _look_for_names(self) -> Sequence[str]:
+        try:
+            return self.project.tomogram_names()
+        except PomError as error:
+            log.debug("%s", error)
+            return ()
 
     def absent(self) -> frozenset[str]:
         """The tomograms of the summary that are not in the folder of tomograms; none where that is empty.
@@ -84,7 +102,7 @@ class Browsing:
 
     def library(self) -> FeatureLibrary:
         """How the features look: as in the pictures of 'pom render', with a preset for each that the project knows."""
-        from pom.workflow.render import complete_library
+        from pom.workflow.feature_library import complete_library
 
         library = FeatureLibrary()
         try:
@@ -117,15 +135,28 @@ class Browsing:
         Raises:
             PomError: a folder of the project cannot be read.
         """
-        with self._lock:
-            since, steps = self._steps
-            if time.monotonic() - since >= SECONDS_KEPT:
-                steps = self._survey.look()
-                self._steps = time.monotonic(), steps
-            return steps
+        return self._steps.value()
 
-    @cached_property
-    def _survey(self) -> "StatusSurvey":
+    def _look_at_steps(self) -> "Sequence[StepStatus]":
         from pom.workflow.status import StatusSurvey
 
-        return StatusSurvey(self.project)
+        project = self.project
+        if self._survey is None or self._survey[0] != project:
+            self._survey = project, StatusSurvey(project)
+        return self._survey[1].look()
+
+
+class _Kept(Generic[Value]):
+    """What takes a moment to look up and is good for a while; others wait for the thread that looks it up."""
+
+    def __init__(self, look: Callable[[], Value]) -> None:
+        self._look = look
+        self._lock = threading.Lock()
+        self._held: tuple[float, Value] | None = None
+
+    def value(self) -> Value:
+        with self._lock:
+            if self._held is None or time.monotonic() - self._held[0] >= SECONDS_KEPT:
+                value = self._look()
+                self._held = time.monotonic(), value
+            return self._held[1]

@@ -57,12 +57,16 @@ def stripes(shares: Mapping[str, float], colours: Mapping[str, str]) -> str:
 
 
 def spread(values: NDArray[np.float64], n_bins: int = N_BINS) -> list[tuple[float, float, int]]:
-    """How often values lie where: (low, high, count) of equal steps from 0 to the largest; empty without values."""
+    """How often values lie where: (low, high, count) of equal steps from 0 to the largest; empty without values.
+
+    The ends are numbers of three figures, and both count, as in a query; the last step has no upper one (inf).
+    """
     known = values[np.isfinite(values)]
     if not known.size or known.max() <= 0:
         return []
-    counts, edges = np.histogram(known, bins=n_bins, range=(0.0, float(known.max())))
-    return [(float(low), float(high), int(n)) for low, high, n in zip(edges, edges[1:], counts, strict=False)]
+    edges = [float(f"{edge:.3g}") for edge in np.linspace(0.0, float(known.max()), n_bins, endpoint=False)]
+    steps = zip(edges, [*edges[1:], math.inf], strict=True)
+    return [(low, high, int(((known >= low) & (known <= high)).sum())) for low, high in steps]
 
 
 def heights(counts: Sequence[int], height: float) -> list[float]:

@@ -25,7 +25,7 @@ from pom.project.paths import Project
 from pom.workflow.feature_volumes import feature_file
 
 PATH = "/api/meshes"
-FORM = 1
+FORM = 2
 """Of the files; a change makes all of them anew."""
 MOST_TRIANGLES = 150_000
 """Of a feature; a laptop without a GPU turns three of them smoothly."""

@@ -1,5 +1,6 @@
 """The overview: what the dataset is made of, what is unusual in it, and how far the processing is."""
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from pom.app.browse.browsing import Browsing
 from pom.app.browse.figures import decimals, figure, heights, plain, spread, stripes
 from pom.app.browse.gallery import picture_address
 from pom.app.browse.pages import BROWSE, View
+from pom.io.summary_files import VOLUME
 from pom.project.names import DENSITY_PICTURES
 from pom.workflow.atlas import Query
 
@@ -56,7 +58,7 @@ def _feature(view: View, table: "pd.DataFrame", feature: str, colour: str) -> di
         "title": feature,
         "colour": colour,
         "mean": figure(figures[0], n), "median": figure(figures[1], n), "most": figure(figures[2], n),
-        "n_with": int((known > 0).sum()),
+        "n_with": _n_with(table, feature),
         "top": top,
         "top_address": view.tomogram(top) if top else "",
         "bars": _bars(view, feature, spread(values)),
@@ -65,15 +67,20 @@ def _feature(view: View, table: "pd.DataFrame", feature: str, colour: str) -> di
     }  # fmt: skip
 
 
+def _n_with(table: "pd.DataFrame", feature: str) -> int:
+    """In how many tomograms a feature is found: where voxels reach its level; by its share where no volume is known."""
+    volume = f"{feature}{VOLUME}"
+    return int((table[volume if volume in table else feature] > 0).sum())
+
+
 def _bars(view: View, feature: str, bins: list[tuple[float, float, int]]) -> list[dict[str, Any]]:
     """The distribution, each bar with the way to its tomograms."""
     tall = heights([count for _, _, count in bins], HEIGHT)
     bars = []
     for index, ((low, high, count), height) in enumerate(zip(bins, tall, strict=True)):
-        ends = (float(f"{low:.3g}"), float(f"{high:.3g}"))
-        upto = None if index == len(bins) - 1 else ends[1]  # what was rounded must not leave the largest one out
-        query = Query(ranges={feature: (ends[0], upto)}, sort=feature, descending=True)
-        text = f"{plain(ends[0])} – {plain(ends[1])} %: {count:,}"
+        is_last = math.isinf(high)
+        query = Query(ranges={feature: (low, None if is_last else high)}, sort=feature, descending=True)
+        text = f"{f'≥ {plain(low)}' if is_last else f'{plain(low)} – {plain(high)}'} %: {count:,}"
         seen = max(height, 1.0) if count else 0.0
         bars.append(
             {

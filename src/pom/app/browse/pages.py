@@ -96,7 +96,7 @@ def whole(text: str, otherwise: int) -> int:
 
 
 def page(
-    browsing: Browsing, request: Request, template: str, fill: Callable[[View], Mapping[str, Any]]
+    browsing: Browsing, request: Request, template: str, fill: Callable[[Browsing, View], Mapping[str, Any]]
 ) -> HTMLResponse:
     """A page of the place Browse.
 
@@ -104,7 +104,8 @@ def page(
         browsing: the dataset.
         request: for the page.
         template: the name of a file in ``templates``.
-        fill: gives what the template shows; a PomError of it becomes the page.
+        fill: gives what the template shows of the dataset as it was at one moment, whatever is summarised meanwhile; a
+            PomError of it becomes the page.
     """
     folder = browsing.project.folder.absolute()
     frame = {
@@ -113,9 +114,10 @@ def page(
     }  # fmt: skip
     status, tabs = 200, [(tab.title, tab.path, tab.path == request.url.path) for tab in TABS]
     try:
-        view = View(browsing, request)
+        now = browsing.now()
+        view = View(now, request)
         tabs = [(title, view.address(path), current) for title, path, current in tabs]
-        content = render(template, **{**frame, "tabs": tabs, "view": view, **fill(view)})
+        content = render(template, **{**frame, "tabs": tabs, "view": view, **fill(now, view)})
     except PomError as error:
         status = 404 if isinstance(error, NotFoundError) else 422
         content = render("fault.html", **frame, tabs=tabs, fault=str(error))

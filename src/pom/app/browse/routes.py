@@ -36,7 +36,7 @@ def _pages(router: APIRouter, browsing: Browsing) -> None:
     # Plain functions, which FastAPI runs in threads, so that other requests need not wait for them.
     @router.get(BROWSE)
     def overview(request: Request) -> HTMLResponse:
-        return page(browsing, request, "overview.html", lambda view: fill_overview(browsing, view))
+        return page(browsing, request, "overview.html", fill_overview)
 
     @router.get(f"{BROWSE}/progress")
     def progress() -> HTMLResponse:
@@ -44,15 +44,15 @@ def _pages(router: APIRouter, browsing: Browsing) -> None:
 
     @router.get(f"{BROWSE}/table")
     def table(request: Request) -> HTMLResponse:
-        return page(browsing, request, "table.html", lambda view: fill_table(browsing, view))
+        return page(browsing, request, "table.html", fill_table)
 
     @router.get(f"{BROWSE}/gallery")
     def gallery(request: Request) -> HTMLResponse:
-        return page(browsing, request, "gallery.html", lambda view: fill_gallery(browsing, view))
+        return page(browsing, request, "gallery.html", fill_gallery)
 
     @router.get(f"{BROWSE}/subsets")
     def subsets(request: Request) -> HTMLResponse:
-        return page(browsing, request, "subsets.html", lambda view: fill_subsets(browsing, view))
+        return page(browsing, request, "subsets.html", fill_subsets)
 
 
 def _files(router: APIRouter, _browsing: Browsing) -> None:
@@ -71,12 +71,14 @@ def _files(router: APIRouter, _browsing: Browsing) -> None:
 def _tables(router: APIRouter, browsing: Browsing) -> None:
     @router.get("/api/table")
     def rows(request: Request) -> JSONResponse:
-        return JSONResponse(json_page(browsing, View(browsing, request)), headers={"cache-control": "no-store"})
+        now = browsing.now()
+        return JSONResponse(json_page(now, View(now, request)), headers={"cache-control": "no-store"})
 
     @router.get("/api/table.csv")
     def csv(request: Request) -> Response:
+        now = browsing.now()
         headers = {"content-disposition": 'attachment; filename="tomograms.csv"', "cache-control": "no-store"}
-        return Response(csv_text(browsing, View(browsing, request)), media_type="text/csv", headers=headers)
+        return Response(csv_text(now, View(now, request)), media_type="text/csv", headers=headers)
 
 
 def _pictures(router: APIRouter, browsing: Browsing) -> None:

@@ -27,9 +27,9 @@ from pom.project.names import UNKNOWN
 from pom.project.paths import Project
 from pom.project.render_configuration import NOT, Composition
 from pom.words import listed
-from pom.workflow.feature_library import alone, change_library, load_library
+from pom.workflow.feature_library import alone, change_library, complete_library, load_library
 from pom.workflow.feature_volumes import feature_file, known_features
-from pom.workflow.render import complete_library, project_compositions, render_picture, save_compositions
+from pom.workflow.render import project_compositions, render_picture, save_compositions
 
 PATH = "/api/settings"
 SIDE = 640
@@ -97,16 +97,16 @@ def settings_routes(router: APIRouter, browsing: Browsing) -> None:
 
     @router.get(f"{BROWSE}/settings")
     def settings(request: Request) -> HTMLResponse:
-        return page(browsing, request, "settings.html", lambda view: fill_settings(browsing, view))
+        return page(browsing, request, "settings.html", fill_settings)
 
     @router.post(f"{PATH}/preview")
     async def preview(wanted: Preview, request: Request) -> Response:
         apart.break_off(wanted.page)  # a picture of settings that are no more
 
         def draw() -> tuple[bytes, tuple[str, ...]]:
-            library = looking(browsing.project, wanted.features)
-            there, missing = shown_features(browsing, wanted.tomogram, wanted.entries, library)
             project, name = browsing.project, wanted.tomogram
+            library = looking(project, wanted.features)
+            there, missing = shown_features(browsing.now(), name, wanted.entries, library)
             return apart.call(draw_preview, project, name, there, library, whose=wanted.page), missing
 
         content, missing = await drawing.do(draw, request.is_disconnected)

@@ -18,7 +18,11 @@ from pom.errors import PomError
 from pom.project.names import name_fault
 from pom.words import counted, listed
 from pom.workflow.atlas import Query
+from pom.workflow.feature_library import alone
 from pom.workflow.subsets import (
+    ENDING,
+    LARGEST_LIST,
+    READERS,
     Form,
     export_subset,
     import_names,
@@ -29,9 +33,9 @@ from pom.workflow.subsets import (
 )
 
 PATH = "/api/subsets"
-MOST_BYTES = 64 << 20
-"""Of a file to import; a STAR file of a million particles has as many."""
 MOST_NAMES = 200_000
+CHANGED = "subsets"
+"""What only one page or server of the project changes at a time."""
 FORMS: dict[str, tuple[str, str, str]] = {
     "names": ("Names", "a name a line", ".txt"),
     "paths": ("Paths, for Ais and easymode", "the path of each tomogram, a line each", ".txt"),
@@ -120,6 +124,7 @@ def _shown(browsing: Browsing, view: View, title: str, known: Collection[str]) -
 
 
 def _make(browsing: Browsing, wanted: NewSubset) -> dict[str, Any]:
+    browsing = browsing.now()  # a column that is known to the query must not be gone when it selects
     project, title = browsing.project, wanted.title.strip()
     if (wanted.names is None) == (wanted.query is None):
         raise PomError("A subset is made either of names or of a query.")
@@ -136,12 +141,13 @@ def _make(browsing: Browsing, wanted: NewSubset) -> dict[str, Any]:
             raise NotFoundError(f"There is no tomogram {listed(strangers)} in this project.")
     if not names:
         raise PomError("A subset needs at least one tomogram.")
-    there = title in list_subsets(project)
-    if there and wanted.mode == "new":
-        raise ConflictError(f"There is a subset {title!r} already: add to it, replace it, or choose another title.")
-    if there and wanted.mode == "add":
-        names = list(dict.fromkeys([*subset_names(project, title), *names]))
-    write_subset(project, title, names)
+    with alone(project, CHANGED):
+        there = title in list_subsets(project)
+        if there and wanted.mode == "new":
+            raise ConflictError(f"There is a subset {title!r} already: add to it, replace it, or choose another title.")
+        if there and wanted.mode == "add":
+            names = list(dict.fromkeys([*subset_names(project, title), *names]))
+        write_subset(project, title, names)
     return {"title": title, "count": len(names)}
 
 
@@ -152,10 +158,9 @@ def _take_in(browsing: Browsing, file: str, content: bytes) -> dict[str, Any]:
     fault = name_fault(title)
     if fault is not None:
         raise PomError(f"The file's name {fault}: rename it.")
-    if title in list_subsets(project):
-        raise ConflictError(f"There is a subset {title!r} already: rename the file, or remove the subset.")
     with tempfile.TemporaryDirectory(prefix="pom-") as folder:
-        path = Path(folder) / f"list{named.suffix}"
+        suffix = named.suffix.lower()
+        path = Path(folder) / f"list{suffix if suffix in READERS else ENDING}"
         path.write_bytes(content)
         try:
             found = import_names(project, path)
@@ -163,7 +168,10 @@ def _take_in(browsing: Browsing, file: str, content: bytes) -> dict[str, Any]:
             raise PomError(str(error).replace(str(path), named.name)) from error
     if not found.names:
         raise PomError(f"{named.name} names no tomogram of this project, but {listed(found.unknown)}.")
-    write_subset(project, title, found.names)
+    with alone(project, CHANGED):
+        if title in list_subsets(project):
+            raise ConflictError(f"There is a subset {title!r} already: rename the file, or remove the subset.")
+        write_subset(project, title, found.names)
     left = f"; {counted(len(found.unknown), 'name')} of none here left out: {listed(found.unknown)}"
     said = f"{title} has {counted(len(found.names), 'tomogram')}{left if found.unknown else ''}."
     return {"title": title, "count": len(found.names), "unknown": list(found.unknown), "said": said}
@@ -179,7 +187,7 @@ async def _body(request: Request) -> bytes:
     parts, n_bytes = [], 0
     async for part in request.stream():
         n_bytes += len(part)
-        if n_bytes > MOST_BYTES:
+        if n_bytes > LARGEST_LIST:
             raise TooLargeError("That is more than any list of tomograms.")
         parts.append(part)
     return b"".join(parts)

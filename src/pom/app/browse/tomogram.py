@@ -32,6 +32,8 @@ from pom.workflow.subsets import list_subsets, subset_names
 MOST_SIMILAR = 8
 SHOWN_AT_FIRST = 3
 """So many surfaces: the most abundant ones."""
+MOST_FILLED = 100 / 3
+"""In percent of the volume; what fills more would hide all that lies in it."""
 SMALL, LARGE = 160, 320
 """Sides of pictures, in pixels."""
 
@@ -41,7 +43,7 @@ def tomogram_routes(router: APIRouter, browsing: Browsing) -> None:
 
     @router.get(f"{TOMOGRAM}/{{name}}")
     def tomogram(name: str, request: Request) -> HTMLResponse:
-        return page(browsing, request, "tomogram.html", lambda view: fill_tomogram(browsing, view, name))
+        return page(browsing, request, "tomogram.html", lambda now, view: fill_tomogram(now, view, name))
 
 
 def fill_tomogram(browsing: Browsing, view: View, name: str) -> dict[str, Any]:
@@ -106,7 +108,6 @@ class FeatureRow:
 
     title: str
     colour: str
-    alpha: float
     level: int
     share: str
     width: str
@@ -136,7 +137,7 @@ def feature_rows(browsing: Browsing, name: str) -> list[FeatureRow]:
         rows.append(
             FeatureRow(
                 title=title, colour=preset.hex_colour if preset else colours[title],
-                alpha=preset.render_alpha if preset else 1.0, level=preset.level if preset else 128,
+                level=preset.level if preset else 128,
                 share=figure(share, n_decimals),
                 width=f"{100 * share / most:.1f}" if most > 0 and np.isfinite(share) else "0",
                 more=_more(browsing, name, title), layer=f"{kind}-{title}",
@@ -147,12 +148,17 @@ def feature_rows(browsing: Browsing, name: str) -> list[FeatureRow]:
 
 
 def _at_first(browsing: Browsing, name: str, titles: Sequence[str]) -> set[str]:
-    """The features whose surfaces are shown at first: the most abundant, without Unknown and what is hidden."""
+    """The features whose surfaces are shown at first: the most abundant that do not fill the volume.
+
+    Unknown and what is hidden are none of them.
+    """
     library, project = browsing.library(), browsing.project
     ranked = browsing.atlas.ranked(name, {UNKNOWN}) or [title for title in titles if title != UNKNOWN]
+    # A share that is not known keeps nothing back.
+    loose = [title for title in ranked if not _value(browsing, name, title) > MOST_FILLED]
     wanted = [
         title
-        for title in ranked
+        for title in loose
         if (preset := library.get(title)) and not preset.hide and feature_file(project, name, title)
     ]
     return set(wanted[:SHOWN_AT_FIRST])

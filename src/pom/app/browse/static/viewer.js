@@ -17,6 +17,7 @@ export class SliceView {
     this.text = stage.querySelector('[data-z-text]');
     this.picture = document.createElement('canvas'); // the slice with all that lies over it, at its own size
     this.over = new Map(); // by layer: its title, colour and opacity
+    this.faulty = new Set(); // layers that cannot be read
     this.kept = new Map();
     this.view = { zoom: 1, x: 0, y: 0 };
     this.busy = false;
@@ -52,6 +53,7 @@ export class SliceView {
   take(id) {
     this.say(this.over.get(id)?.title, '');
     this.over.delete(id);
+    this.faulty.delete(id);
     return this.refresh();
   }
 
@@ -72,9 +74,7 @@ export class SliceView {
   async compose(z) {
     const layers = [...this.over];
     const grey = this.grey(z).then((image) => (this.say('', ''), image), (error) => (this.say('', error.message), null));
-    const shades = layers.map(([id, layer]) =>
-      this.shade(id, layer.colour, z).then((image) => (this.say(layer.title, ''), image), (error) => (this.say(layer.title, error.message), null)),
-    );
+    const shades = layers.map(([id, layer]) => this.laid(id, layer, z));
     const [image, ...found] = await Promise.all([grey, ...shades]);
     const context = this.picture.getContext('2d');
     context.fillStyle = '#000';
@@ -90,10 +90,25 @@ export class SliceView {
     this.shown(this.picture, z);
   }
 
+  /** A layer's shade; null where it cannot be read, which is asked for again once it is switched. */
+  async laid(id, { title, colour }, z) {
+    if (this.faulty.has(id)) return null;
+    try {
+      const shade = await this.shade(id, colour, z);
+      this.say(title, '');
+      return shade;
+    } catch (error) {
+      if (!this.over.has(id)) return null; // switched off meanwhile
+      if (error.answered) this.faulty.add(id);
+      this.say(title, error.message);
+      return null;
+    }
+  }
+
   fetchAhead(z) {
     if (z < 0 || z >= this.depth) return;
     this.grey(z).catch(() => null);
-    for (const [id, { colour }] of this.over) this.shade(id, colour, z).catch(() => null);
+    for (const [id, { colour }] of this.over) if (!this.faulty.has(id)) this.shade(id, colour, z).catch(() => null);
   }
 
   grey(z) {
@@ -229,7 +244,7 @@ async function image(address) {
   return createImageBitmap(await answer.blob());
 }
 
-/** What the server answers; an error is its sentence. */
+/** What the server answers; an error is its sentence, and has `answered` where the server is there. */
 export async function ask(address) {
   const answer = await fetch(address).catch(() => null);
   if (!answer) throw new Error('The server does not answer: is pom browse still running?');
@@ -238,5 +253,6 @@ export async function ask(address) {
     await new Promise((resolve) => setTimeout(resolve, AGAIN));
     return ask(address);
   }
-  throw new Error((await answer.json().catch(() => null))?.error ?? `The server answers ${answer.status}.`);
+  const sentence = (await answer.json().catch(() => null))?.error ?? `The server answers ${answer.status}.`;
+  throw Object.assign(new Error(sentence), { answered: true });
 }
