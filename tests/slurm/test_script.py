@@ -50,11 +50,8 @@ def test_the_script_of_an_array_of_workers(tmp_path: Path, monkeypatch: pytest.M
     first = lines.index("module load cuda")
     # What sbatch reads ends at the first line that is not a comment.
     assert all(line.startswith("#") or not line for line in lines[:first])
-    assert lines[first + 1 : first + 4] == [
-        'source "my env/bin/activate"',
-        "",
-        "pom single process -o 'Nuclear Envelope' &",
-    ]
+    assert lines[first + 1] == 'source "my env/bin/activate"'
+    assert lines[-2:] == ["pom single process -o 'Nuclear Envelope' &", 'wait "$!"']
 
 
 def test_what_is_left_to_the_cluster_is_not_in_the_script(tmp_path: Path) -> None:

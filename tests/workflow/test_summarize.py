@@ -396,7 +396,7 @@ def test_a_copy_among_the_test_tomograms_drops_no_row(tmp_path: Path, caplog: py
         write(project.macromolecule(name, "Membrane"), share(25, np.uint16, 255))
     (project.test_dir / "TS_901.rec").touch()
     assert list(summarize(project).table.index) == ["TS_1"]
-    assert not caplog.records
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
 def test_a_damaged_store_is_not_measured_and_said(tmp_path: Path) -> None:

@@ -7,18 +7,16 @@ from pathlib import Path
 from pom.project.slurm_settings import SECONDS_TO_STOP, SlurmSettings
 
 # Bash answers a signal at once only while it waits, hence the command in the background. A second signal ends a
-# 'wait' early, hence the loop. A command that ended with 0 after the warning has nothing left to go back for.
+# 'wait' early, hence the loop. The traps come first, since a signal may come at any moment. A command that ended with
+# 0 after the warning has nothing left to go back for.
 _RUN = """\
-{command} &
-command=$!
-
-# Lets the command save what it has and release its work.
+# Lets the command ($!, the last one in the background) save what it has and release its work.
 stop() {{
     {terminate} 2>/dev/null
     while
-        wait "$command"
+        wait "$!"
         status=$?
-        kill -0 "$command" 2>/dev/null
+        kill -0 "$!" 2>/dev/null
     do :; done
 }}
 
@@ -28,7 +26,8 @@ trap 'stop; exit $status' TERM
 # SIGUSR1: the time is nearly up; unless all is done, the job goes back into the queue.
 trap 'stop; [ $status -eq 0 ] || scontrol requeue "$SLURM_JOB_ID"; exit $status' USR1
 
-wait "$command"
+{command} &
+wait "$!"
 """
 
 
@@ -48,7 +47,7 @@ def job_script(settings: SlurmSettings, command: Sequence[str], name: str, logs:
             command once per GPU, on ``settings.nodes`` nodes, by srun.
     """
     nodes, tasks = (1, 1) if array is not None else (settings.nodes, settings.gpus_per_node or 1)
-    line, terminate = shlex.join(command), 'kill -TERM "$command"'
+    line, terminate = shlex.join(command), 'kill -TERM "$!"'
     if nodes * tasks > 1:
         # srun does not inherit --cpus-per-task; one task that died must not leave the others waiting for it.
         cpus = f" --cpus-per-task={settings.cpus_per_task}" if settings.cpus_per_task else ""
