@@ -33,9 +33,11 @@ DISC, SQUARE, NOTHING = (20, 22), (44, 52), (47, 16)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, one does all of a module, and one all that need SLURM."""
+    """Where several processes share the tests, one does all of a module, one all of SLURM, one all with a browser."""
+    browser = Path(__file__).parent / "app"
     for item in items:
-        group = "slurm" if item.get_closest_marker("slurm") else str(item.path)
+        alone = "slurm" if item.get_closest_marker("slurm") else "app" if browser in item.path.parents else ""
+        group = alone or str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
 
 

@@ -224,9 +224,10 @@ def test_the_network_is_accepted_exactly(
     assert np.array_equal(stored(project, "TS_3"), (share > 0.5) & brushed)
 
     level = page.get_by_label("Level above which the network says yes")
-    level.locator("[tabindex]").focus()
-    person.press(*["ArrowRight"] * 3)
-    page.wait_for_function("Math.abs(board.options.level - 0.53) < 1e-9")
+    for wanted in (0.51, 0.52, 0.53):  # each answered before the next, as by a person
+        level.locator("[tabindex]").focus()
+        person.press("ArrowRight")
+        page.wait_for_function(f"Math.abs(board.options.level - {wanted}) < 1e-9", timeout=60_000)
     person.press("x")
     (corner,) = person.click((50.2, 46.7))
     box = boxed(round(corner[0]), round(corner[1]))

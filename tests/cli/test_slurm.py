@@ -77,7 +77,8 @@ def test_the_job_script_is_that_of_the_configuration(folder: Path) -> None:
         "mem=64G",
         "qos=low",
     ]
-    assert f"\nmodule load cuda\n\n{sys.executable} -m pom shared process -gpus 0,1 &\n" in result.stdout
+    assert "\nmodule load cuda\n\n" in result.stdout
+    assert f"\n\n{sys.executable} -m pom shared process -gpus 0,1 &\n" in result.stdout
 
 
 def test_what_the_command_line_says_takes_the_place_of_the_configuration(folder: Path) -> None:
