@@ -1,4 +1,4 @@
-"""Drawing tomograms: how long a picture takes, with and without VTK's start, and how 'pom render' scales with -p.
+"""Drawing tomograms: how long a picture takes, with and without VTK's start; how commands that draw scale with -p.
 
 The tomogram is made up: a nuclear envelope of two membranes with pores, vesicles, and ribosomes. All of it is drawn,
 without margins. Processor time is told beside the clock's, since other work on the machine slows the clock only.
@@ -32,6 +32,7 @@ TARGET = 3.0
 """Seconds a picture of 1024 pixels may take on one core."""
 N_VESICLES, N_RIBOSOMES, N_PORES = 14, 220, 5
 NAME = "made_up"
+COMMANDS = ("projections", "render")
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,10 @@ def make_volumes(shape: tuple[int, int, int]) -> dict[str, NDArray[np.int8]]:
     }
 
 
-def run_command(folder: str, processes: int) -> None:
-    """Draws all pictures of a project anew."""
-    command = [sys.executable, "-m", "pom", "render", "-p", str(processes), "-o", "1"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+def run_command(folder: str, command: str, processes: int) -> None:
+    """Draws all pictures of a project anew with one of Pom's commands."""
+    arguments = [sys.executable, "-m", "pom", command, "-p", str(processes), "-o", "1"]
+    subprocess.run(arguments, cwd=folder, check=True, capture_output=True)
 
 
 def measure(work: Callable[[], object]) -> Took:
@@ -114,8 +115,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", type=int, nargs=3, default=(128, 512, 512), metavar=("Z", "Y", "X"))
     parser.add_argument("--side", type=int, default=1024, help="pixels of a picture")
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="of 'pom render', one after the other")
-    parser.add_argument("--copies", type=int, default=4, help="tomograms for that")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="of the commands, one after the other")
+    parser.add_argument("--copies", type=int, default=12, help="tomograms for them")
     parser.add_argument("--picture", type=Path, help="where to keep the picture (PNG)")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -133,12 +134,12 @@ def main() -> None:
         took = {"first, with VTK's start": measure(draw), "second": measure(draw), "third": measure(draw)}
         rows = [[name, f"{t.clock:.2f}", f"{t.processor:.2f}"] for name, t in took.items()]
         figures: dict[str, object] = {name: [t.clock, t.processor] for name, t in took.items()}
-        for processes in arguments.processes:
-            clock = measure(partial(run_command, folder, processes)).clock
-            rows.append(
-                [f"'pom render -p {processes}', each of {arguments.copies}", f"{clock / arguments.copies:.2f}", ""]
-            )
-            figures[f"p{processes}"] = clock / arguments.copies
+        for command in COMMANDS:
+            for processes in arguments.processes:
+                clock = measure(partial(run_command, folder, command, processes)).clock / arguments.copies
+                name = f"pom {command} -p {processes}"
+                rows.append([f"{name!r}, each of {arguments.copies}", f"{clock:.2f}", ""])
+                figures[name] = clock
     sides = " x ".join(map(str, arguments.shape))
     threads = os.environ.get("LP_NUM_THREADS", "not set, so that it uses all cores")
     notes = [f"Target: {TARGET:g} s on one core. Software OpenGL; LP_NUM_THREADS is {threads}."]

@@ -1,8 +1,12 @@
 import bz2
+import ctypes
 import gzip
 import logging
+import mmap
 import os
 import struct
+import sys
+import time
 from pathlib import Path
 
 import mrcfile
@@ -90,6 +94,38 @@ def test_a_wrong_machine_stamp_is_seen_through(tmp_path: Path, stamp: tuple[int,
     content[212:216] = bytes(stamp)
     path.write_bytes(content)
     assert read_header(path).shape == (3, 4, 5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which pages are in memory")
+def test_slices_are_fetched_ahead(tmp_path: Path) -> None:
+    path = tmp_path / "a.mrc"
+    volume = np.arange(64 * 256 * 256, dtype=np.uint32).view(np.int8).reshape(-1, 256, 256)
+    with MrcWriter(path, (256, 256, 256), np.int8, (1.0, 1.0, 1.0)) as writer:
+        writer.write(volume)
+    with path.open("rb") as file, MrcReader(path) as reader:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if is_in_memory(path)[200]:
+            pytest.skip("this disk is memory itself")
+        reader.fetch_ahead(100, 200)
+        deadline = time.monotonic() + 30
+        while not is_in_memory(path)[100:200].all() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        there = is_in_memory(path)
+        assert there[100:200].all() and not there[:90].any() and not there[210:].any()
+        np.testing.assert_array_equal(reader.read(100, 200), volume[100:200])
+
+
+def is_in_memory(path: Path) -> NDArray[np.bool_]:
+    """Whether the kernel has the file's whole slices of 256 x 256 bytes, none of them asked for by this."""
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        pages = np.zeros(-(-len(mapped) // mmap.PAGESIZE), np.uint8)
+        content = np.frombuffer(mapped, np.uint8)
+        address, length = ctypes.c_void_p(content.ctypes.data), ctypes.c_size_t(len(mapped))
+        assert ctypes.CDLL(None).mincore(address, length, ctypes.c_void_p(pages.ctypes.data)) == 0
+        del content
+    # The header's 1,024 bytes shift the slices, so that each begins in the last page of the one before.
+    per_slice = 256 * 256 // mmap.PAGESIZE
+    return np.asarray((pages[1:] & 1).reshape(-1, per_slice)[:, :-1].all(axis=1))
 
 
 def test_an_image_is_a_volume_of_one_slice(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pom.errors import PomError
 from pom.io.feature_library import LEVELS
-from pom.io.mrc import MrcHeader, VolumeHeader
+from pom.io.mrc import MrcHeader, MrcReader, VolumeHeader
 from pom.io.ome_zarr import CHUNK
 from pom.io.summary_files import Figures, Settings
 from pom.io.volume_files import VolumeReader
@@ -49,6 +49,12 @@ def measure(reader: VolumeReader, settings: Settings, *, may_be_mask: bool) -> F
         components=count_components(found.mask, least_voxels(settings.dust, voxel * NM3_PER_CUBIC_ANGSTROM)),
         confidence=found.total_inside / top / found.inside if found.inside else None,
     )
+
+
+def fetch_ahead(reader: VolumeReader, settings: Settings) -> None:
+    """Has the disk begin to read what ``measure`` will ask for, while something else is measured."""
+    if isinstance(reader, MrcReader):
+        reader.fetch_ahead(*inner_slices(reader.header.shape[0], settings.margin))
 
 
 def inner_slices(n_slices: int, margin: float) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pom.io.summary_files import (
     write_tomogram_summary,
 )
 from pom.io.volume_files import open_volume, stored_at
-from pom.measure.composition import measure
+from pom.measure.composition import fetch_ahead, measure
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,10 @@ def measure_tomogram(task: Task) -> Measured:
     features: dict[str, Measurement] = {}
     placeholders: list[str] = []
     failed: dict[str, str] = {}
-    for feature, stored in task.wanted.items():
+    following = [*list(task.wanted.values())[1:], None]
+    for (feature, stored), next_one in zip(task.wanted.items(), following, strict=True):
+        if next_one is not None:
+            _fetch_ahead(next_one)
         try:
             found = _measure(stored)
         except PomError as error:
@@ -80,6 +84,12 @@ def measure_tomogram(task: Task) -> Measured:
 def is_up_to_date(known: Measurement | None, stored: Stored, stamp: FileStamp) -> bool:
     """Whether a file was measured as it is now; ``stamp``: that of ``stored_at``."""
     return known is not None and (known.modified_ns, known.bytes) == stamp[:2] and known.settings == stored.settings
+
+
+def _fetch_ahead(stored: Stored) -> None:
+    """Lets the disk work while the pieces of another segmentation are counted, which takes as long as reading."""
+    with suppress(PomError), open_volume(stored.path) as reader:  # what is wrong with it is said when it is measured
+        fetch_ahead(reader, stored.settings)
 
 
 def _measure(stored: Stored) -> Measurement | None:
