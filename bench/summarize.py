@@ -21,11 +21,12 @@ from pom.io.mrc import MrcReader, MrcWriter
 from pom.io.summary_files import Settings
 from pom.io.volume_files import open_volume
 from pom.jobs.side_by_side import side_by_side
-from pom.measure.composition import count_components, inner_slices, measure
+from pom.measure.composition import inner_slices, measure
 from pom.project.configuration import Configuration
 from pom.project.names import UNKNOWN
 from pom.project.paths import Project
 from pom.volumes.normalise import full_scale
+from pom.volumes.pieces import PieceCounter
 from report import MILLION, report
 
 ONTOLOGIES = ("Mitochondrion", "ER", "Vesicle")
@@ -197,10 +198,18 @@ def seconds_by_part(files: Sequence[Path], margin: float) -> dict[str, float]:
             mask = stored >= stored.dtype.type(full_scale(stored.dtype) / 2)
             read += best(partial(read_plainly, ((path,), margin)))
             whole += best(partial(measure, reader, settings, may_be_mask=False))
-            pieces += best(partial(count_components, mask))
+            pieces += best(partial(count_pieces, mask))
             voxels += mask.size
     parts = {"plain read": read, "sums": whole - pieces - read, "pieces": pieces, "all": whole}
     return {part: seconds / voxels * 1e9 for part, seconds in parts.items()}
+
+
+def count_pieces(mask: NDArray[np.bool_]) -> None:
+    """As ``measure`` does, some slices at a time."""
+    counter = PieceCounter()
+    for start in range(0, len(mask), 4):
+        counter.add(mask[start : start + 4])
+    counter.sizes()
 
 
 def best(work: Callable[[], object]) -> float:

@@ -14,7 +14,7 @@ from pom.io.ome_zarr import CHUNK
 from pom.io.summary_files import Figures, Settings
 from pom.io.volume_files import VolumeReader
 from pom.volumes.normalise import full_scale, segmentation_top
-from pom.volumes.pieces import bounding_box, large_pieces, least_voxels
+from pom.volumes.pieces import PieceCounter, least_voxels
 
 CHUNK_BYTES = 1 << 20
 """Read at a time: what is worked on then stays in a processor's cache, and a disk does not mind."""
@@ -42,11 +42,11 @@ def measure(reader: VolumeReader, settings: Settings, *, may_be_mask: bool) -> F
         top = right_top
         found = _Counted(reader, z_start, z_stop, settings.level / LEVELS * top)
     voxel = math.prod(reader.header.voxel_size_or(settings.voxel_size))  # cubic Angstrom
-    n_voxels = found.mask.size
+    least = least_voxels(settings.dust, voxel * NM3_PER_CUBIC_ANGSTROM)
     return Figures(
-        percent=found.total / top / n_voxels * 100,
+        percent=found.total / top / found.n_voxels * 100,
         volume=found.inside * voxel * UM3_PER_CUBIC_ANGSTROM,
-        components=count_components(found.mask, least_voxels(settings.dust, voxel * NM3_PER_CUBIC_ANGSTROM)),
+        components=int(np.count_nonzero(found.pieces.sizes() >= least)),
         confidence=found.total_inside / top / found.inside if found.inside else None,
     )
 
@@ -94,37 +94,30 @@ def top_of(reader: VolumeReader, inner: tuple[int, int], ends: tuple[float, floa
     return top if any(reader.read(start, stop).max() > 1 for start, stop in margins) else right_top
 
 
-def count_components(mask: NDArray[np.bool_], least: float = 1.0) -> int:
-    """How many connected pieces of at least so many voxels a mask (z, y, x) has; sharing a corner connects voxels."""
-    inner = bounding_box(mask)
-    if inner is None:
-        return 0
-    return int(np.count_nonzero(large_pieces(mask[inner], least)[1]))
-
-
 class _Counted:
-    """Sums over the slices ``z_start`` to ``z_stop`` - 1 of a volume, and over its voxels at or above a threshold."""
+    """Sums over the slices ``z_start`` to ``z_stop`` - 1 of a volume, and over its voxels at or above a threshold.
+
+    The connected pieces of those voxels are counted in the same pass.
+    """
 
     def __init__(self, reader: VolumeReader, z_start: int, z_stop: int, threshold: float) -> None:
-        _, height, width = reader.header.shape
         is_float = reader.header.dtype.kind == "f"
         least = threshold if is_float else math.ceil(threshold - 1e-9)
-        self.mask = np.empty((z_stop - z_start, height, width), np.bool_)
+        self.pieces = PieceCounter()
+        self.n_voxels = (z_stop - z_start) * math.prod(reader.header.shape[1:])
         self.low, self.high = math.inf, -math.inf
         self.total = self.total_inside = 0.0
         self.inside = 0
         for z, stop in _chunks(reader.header, z_start, z_stop):
-            self._add(reader.read(z, stop), least, self.mask[z - z_start : stop - z_start])
+            self._add(reader.read(z, stop), least)
             if not math.isfinite(self.low + self.high + self.total):
                 raise PomError(f"{reader.header.path} holds NaN or infinite values: segment the tomogram again.")
 
-    def _add(self, values: NDArray[Any], least: float, mask: NDArray[np.bool_]) -> None:
+    def _add(self, values: NDArray[Any], least: float) -> None:
         low, high = float(values.min()), float(values.max())
         self.low, self.high = min(self.low, low), max(self.high, high)
-        if values.dtype.kind == "f":
-            np.greater_equal(values, values.dtype.type(least), out=mask)
-        else:
-            np.greater_equal(values, int(least), out=mask)
+        mask = values >= (values.dtype.type(least) if values.dtype.kind == "f" else int(least))
+        self.pieces.add(mask)
         inside = int(np.count_nonzero(mask))
         self.inside += inside
         # 32 bits are three times as fast as 64.

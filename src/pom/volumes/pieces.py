@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 FEW_LABELS = 4096
 """Up to so many pieces are counted a slice at a time; of more, several slices at a time."""
+SLAB = 32
+"""Slices in which ``PieceCounter`` looks for pieces at a time."""
 
 
 def bounding_box(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice, slice] | None:
@@ -57,6 +59,74 @@ def large_pieces(mask: NDArray[np.bool_], least: float) -> tuple[NDArray[np.inte
     is_large = np.ones(n + 1, np.bool_) if least <= 1 else _sizes(labels, n) >= least
     is_large[0] = False
     return labels, is_large
+
+
+class PieceCounter:
+    """Measures the connected pieces of a mask that comes some slices at a time, from one end to the other.
+
+    Pieces are as in ``label_pieces``. Memory grows with the size of a slice and the number of pieces, not with the
+    number of slices.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[NDArray[np.bool_]] = []
+        self._n_waiting = 0
+        self._last: tuple[NDArray[np.bool_], NDArray[np.int64]] | None = None
+        """The slice (y, x) before those that wait, and the numbers of the parts in it."""
+        # Pieces are put together from parts, one or more a slab, which are numbered from 0 as they are found.
+        self._sizes: list[NDArray[np.int64]] = []
+        self._joined: list[NDArray[np.int64]] = []
+        self._n_parts = 0
+
+    def add(self, mask: NDArray[np.bool_]) -> None:
+        """Takes the next slices, (z, y, x); they must not be changed afterwards."""
+        self._waiting.append(mask)
+        self._n_waiting += len(mask)
+        if self._n_waiting >= SLAB:
+            self._label()
+
+    def sizes(self) -> NDArray[np.int64]:
+        """The voxels of every piece of what was taken, in no particular order."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        self._label()
+        if not self._n_parts:
+            return np.zeros(0, np.int64)
+        one, other = np.concatenate(self._joined, axis=1) if self._joined else np.zeros((2, 0), np.int64)
+        graph = coo_array((np.ones(len(one), np.bool_), (one, other)), shape=(self._n_parts, self._n_parts))
+        n, piece = connected_components(graph, directed=False)
+        return np.bincount(piece, weights=np.concatenate(self._sizes), minlength=n).astype(np.int64)
+
+    def _label(self) -> None:
+        """Finds the parts in the slices that wait, together with the slice before them, where parts meet."""
+        if not self._waiting:
+            return
+        before = [] if self._last is None else [self._last[0][None]]
+        mask = np.concatenate([*before, *self._waiting])
+        self._waiting, self._n_waiting = [], 0
+        n_before = len(before)
+        inside = bounding_box(mask)
+        if inside is None:
+            self._last = None
+            return
+        z, y, x = inside
+        labels, n = label_pieces(mask[inside])
+        n_known = max(0, n_before - z.start)  # of the labelled slices
+        self._sizes.append(_sizes(labels[n_known:], n)[1:])
+        if n_known and self._last is not None:
+            there = mask[0, y, x]
+            pairs = np.stack([self._last[1][y, x][there], labels[0][there] + (self._n_parts - 1)])
+            # Runs of one pair are far fewer than voxels.
+            changes = np.append(True, (pairs[:, 1:] != pairs[:, :-1]).any(axis=0))
+            self._joined.append(pairs[:, changes])
+        if z.stop < len(mask):
+            self._last = None
+        else:
+            parts = np.full(mask.shape[1:], -1, np.int64)
+            parts[y, x] = labels[-1].astype(np.int64) + (self._n_parts - 1)
+            self._last = mask[-1], parts
+        self._n_parts += n
 
 
 def _sizes(labels: NDArray[np.integer], n: int) -> NDArray[np.int64]:
