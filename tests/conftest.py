@@ -1,11 +1,16 @@
-"""Fixtures that several folders share: a tiny project, and networks that nobody trained."""
+"""Fixtures that several folders share: a tiny project, and networks that nobody trained.
 
+A test that needs what is not on every machine, such as a browser, skips itself. Where all that is there,
+``POM_TEST_ALL=1`` lets no test be skipped: else a part would go untested and nobody would know.
+"""
+
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pytest
@@ -25,6 +30,10 @@ from pom.render.window import NoOpenGLError, Window
 # Started in the background of a script, a test run ignores Ctrl-C, and so would every process that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+ALL_MUST_RUN = os.environ.get("POM_TEST_ALL") == "1"
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
 SHAPE = (12, 64, 72)
 PIXEL_SIZE = 15.68
 BOX = 32
@@ -39,6 +48,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         alone = "slurm" if item.get_closest_marker("slurm") else "app" if browser in item.path.parents else ""
         group = alone or str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Of a test, or of a fixture that it needs."""
+    return refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Of a whole module, as ``pytest.importorskip`` skips it."""
+    return refuse_skip((yield))
+
+
+def refuse_skip(report: Report) -> Report:
+    """Makes a skip a failure where all tests must run; an expected failure stays what it is."""
+    if ALL_MUST_RUN and report.skipped and not hasattr(report, "wasxfail"):
+        where = report.longrepr
+        reason = where[2] if isinstance(where, tuple) else str(where)
+        report.outcome = "failed"
+        report.longrepr = f"{reason}. POM_TEST_ALL=1 says that every test is to run; without it this one is skipped."
+    return report
 
 
 @pytest.fixture(scope="session")

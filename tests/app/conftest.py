@@ -36,7 +36,7 @@ ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"
 def chromium() -> Iterator["Browser"]:
     """For one file at a time: its event loop must not be that of other tests."""
     if not CHROMIUM.exists():
-        pytest.skip("needs Chromium")
+        pytest.skip(f"{CHROMIUM} is not installed: a real browser needs chromium (apt-get install)")
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])

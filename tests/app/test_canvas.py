@@ -14,9 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-pytest.importorskip("nicegui")
-pytest.importorskip("playwright.sync_api")
 from PIL import Image
 
 log = logging.getLogger(__name__)

@@ -104,14 +104,14 @@ def test_slices_are_fetched_ahead(tmp_path: Path) -> None:
         writer.write(volume)
     with path.open("rb") as file, MrcReader(path) as reader:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        if is_in_memory(path)[200]:
-            pytest.skip("this disk is memory itself")
+        disk_is_memory = is_in_memory(path)[200]
         reader.fetch_ahead(100, 200)
         deadline = time.monotonic() + 30
         while not is_in_memory(path)[100:200].all() and time.monotonic() < deadline:
             time.sleep(0.01)
         there = is_in_memory(path)
-        assert there[100:200].all() and not there[:90].any() and not there[210:].any()
+        assert there[100:200].all()
+        assert disk_is_memory or not (there[:90].any() or there[210:].any())
         np.testing.assert_array_equal(reader.read(100, 200), volume[100:200])
 
 

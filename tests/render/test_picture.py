@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from ctypes.util import find_library
 
 import numpy as np
 import pytest
@@ -111,9 +110,9 @@ def test_clouds_lie_before_and_behind_things(window: Window) -> None:
     assert is_like(free, BLUE)
 
 
-@pytest.mark.skipif(sys.platform != "linux" or find_library("OSMesa") is not None, reason="there is another OpenGL")
+@pytest.mark.skipif(sys.platform != "linux", reason="there is another OpenGL")
 def test_without_opengl_it_says_so() -> None:
-    script = "from pom.render.window import Window; Window(8)"
+    script = "from pom.render import window; window.find_library = lambda name: None; window.Window(8)"  # no OSMesa
     environment = {**os.environ, "__EGL_VENDOR_LIBRARY_FILENAMES": os.devnull}
     result = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False

@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -240,10 +239,9 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "real.json").read_text()) == {"ontologies": ["ER"]}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_is_read_only(tmp_path: Path) -> None:
-    project = open_with(tmp_path, "{}")
-    tmp_path.chmod(0o500)
+def test_a_disk_that_is_read_only(disk_of: Callable[[str], Path], make_read_only: Callable[[Path], None]) -> None:
+    project = open_with(disk_of("64k"), "{}")
+    make_read_only(project.folder)
     with pytest.raises(PomError, match="read-only"):
         add_ontology(project, "ER")
     assert text_of(project) == "{}"

@@ -42,12 +42,8 @@ OUTPUTS = ("Disc", "Square", "Unknown")
 
 
 @pytest.fixture
-def project(make_project: MakeProject, random_network: RandomNetwork) -> Project:
-    """With a joint network whose second place is empty, and a single network of Disc."""
-    project = make_project(ontologies=("Disc", "_", "Square"), output_format="ome-zarr")
-    save_network(project.single_network("Disc"), *random_network("single", ("Disc",)))
-    save_network(project.joint_network, *random_network("joint", ("Disc", "_", "Square", "Unknown")))
-    return project
+def project(make_segmentable: MakeProject) -> Project:
+    return make_segmentable(output_format="ome-zarr")
 
 
 def changed(project: Project, **settings: Any) -> Project:

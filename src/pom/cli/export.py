@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pom.cli.console import open_project
-from pom.cli.options import Again, Switch
-from pom.cli.projections import Processes
+from pom.cli.options import Again, Processes, Switch
 from pom.errors import PomError
 from pom.words import counted, listed
 

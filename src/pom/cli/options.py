@@ -17,28 +17,15 @@ class Switch(StrEnum):
         return self is Switch.ON
 
 
-Ontology = Annotated[
-    str | None,
-    typer.Option(
-        "-o",
-        "-ontology",
-        "--ontology",
-        metavar="NAME",
-        show_default=False,
-        help="The ontology, as it is written under 'ontologies' in the configuration.",
-    ),
-]
+def _ontology(which: str) -> Any:
+    """The option ``-o NAME``."""
+    return typer.Option("-o", "-ontology", "--ontology", metavar="NAME", show_default=False, help=which)
 
+
+Ontology = Annotated[str | None, _ontology("The ontology, as it is written under 'ontologies' in the configuration.")]
 Ontologies = Annotated[
     list[str] | None,
-    typer.Option(
-        "-o",
-        "-ontology",
-        "--ontology",
-        metavar="NAME",
-        show_default=False,
-        help="The ontology to train, as it is written in the configuration; may be given several times.",
-    ),
+    _ontology("The ontology to train, as it is written in the configuration; may be given several times."),
 ]
 
 AllOntologies = Annotated[
@@ -103,34 +90,23 @@ Selective = Annotated[
     ),
 ]
 
-Overwrite = Annotated[
-    Switch,
-    typer.Option(
-        "-overwrite",
-        "--overwrite",
-        metavar="0|1",
-        help="1: make all existing outputs again; 0: skip them; --overwrite alone means 1.",
-    ),
+
+def _overwrite(on: str, off: str, *more_names: str) -> Any:
+    """The option ``-overwrite``; ``on`` and ``off`` say what 1 and 0 do."""
+    text = f"1: {on}; 0: {off}; --overwrite alone means 1."
+    return typer.Option(*more_names, "-overwrite", "--overwrite", metavar="0|1", help=text)
+
+
+Overwrite = Annotated[Switch, _overwrite("make all existing outputs again", "skip them")]
+Again = Annotated[Switch, _overwrite("do all again", "only what is new or has changed")]
+PretrainAgain = Annotated[Switch, _overwrite("make the pretrained network again where there is one", "leave it")]
+OverwritePictures = Annotated[
+    Switch, _overwrite("draw all pictures anew", "those whose volumes or settings have changed", "-o")
 ]
 
-Again = Annotated[
-    Switch,
-    typer.Option(
-        "-overwrite",
-        "--overwrite",
-        metavar="0|1",
-        help="1: do all again; 0: only what is new or has changed; --overwrite alone means 1.",
-    ),
-]
-
-PretrainAgain = Annotated[
-    Switch,
-    typer.Option(
-        "-overwrite",
-        "--overwrite",
-        metavar="0|1",
-        help="1: make the pretrained network again where there is one; 0: leave it; --overwrite alone means 1.",
-    ),
+Processes = Annotated[
+    int,
+    typer.Option("-p", "-processes", "--processes", metavar="N", min=1, help="So many tomograms at a time."),
 ]
 
 Steps = Annotated[

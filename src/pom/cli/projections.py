@@ -1,30 +1,13 @@
 """Flat pictures of all tomograms."""
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from pom.cli.console import open_project
-from pom.cli.options import Switch
+from pom.cli.options import OverwritePictures, Processes, Switch
 from pom.words import counted
 
 if TYPE_CHECKING:
     from pom.workflow.pictures import PictureReport
-
-Processes = Annotated[
-    int,
-    typer.Option("-p", "-processes", "--processes", metavar="N", min=1, help="So many tomograms at a time."),
-]
-OverwritePictures = Annotated[
-    Switch,
-    typer.Option(
-        "-o",
-        "-overwrite",
-        "--overwrite",
-        metavar="0|1",
-        help="1: draw all pictures anew; 0: those whose volumes or settings have changed; --overwrite alone means 1.",
-    ),
-]
 
 
 def projections(processes: Processes = 1, overwrite: OverwritePictures = Switch.OFF) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from pom.cli.console import open_project
-from pom.cli.options import Switch
-from pom.cli.projections import OverwritePictures, Processes, report_pictures
+from pom.cli.options import OverwritePictures, Processes, Switch
+from pom.cli.projections import report_pictures
 from pom.errors import PomError
 
 ConfigurationFile = Annotated[

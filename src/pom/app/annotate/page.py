@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from nicegui import background_tasks, events, ui
 
 from pom.app.annotate.address_bar import AddressBar
-from pom.app.annotate.banner import Banner
 from pom.app.annotate.buttons import icon_button
 from pom.app.annotate.canvas import CanvasProps, CanvasTomogram, SliceCanvas
 from pom.app.annotate.document import annotated_slices
+from pom.app.annotate.editing import Editing
 from pom.app.annotate.features import FeaturesPanel
 from pom.app.annotate.jobs import JobsPanel
 from pom.app.annotate.known import Known, know
@@ -53,16 +53,13 @@ class AnnotatePage:
         self.sessions, self.shared = sessions, shared
         self.client = ui.context.client
         self.view = View()
-        self.session: Session | None = None
         self.shown: Shown | None = None
         self.looks_at = ""
         """What the page only looked at before it was loaded again: it is not to be faster than whoever edits that."""
+        self.editing = Editing(self)
         self._tab, self._address = tab, address
-        self._loop = asyncio.get_running_loop()
-        self._known = Known()
         self._to_activate = ""
         """A feature that is to be drawn as soon as the page knows it."""
-        self._refreshing = self._reading = self._read_again = False
 
     @property
     def project(self) -> Project:
@@ -70,13 +67,18 @@ class AnnotatePage:
         return self.sessions.project
 
     @property
+    def session(self) -> Session | None:
+        """By which the tomogram on the page is annotated; None before there is one."""
+        return self.editing.session
+
+    @property
     def may_edit(self) -> bool:
         """Whether this page may change the annotation."""
-        return self.session is not None and self.session.may_edit
+        return self.editing.may_edit
 
     def features(self) -> tuple[StoredFeature, ...]:
         """The features of the tomogram on the page, as they were read last."""
-        return self._known.features
+        return self.editing.known.features
 
     def active(self) -> StoredFeature | None:
         """The feature that is drawn."""
@@ -95,7 +97,7 @@ class AnnotatePage:
             self.strip = ToolStrip(self)
             with ui.element("div").classes("pom-middle"):
                 self.options = ToolOptions(self)
-                self.banner = Banner(self.edit_here, lambda: self.canvas.reload())  # noqa: PLW0108  (made later)
+                self.editing.build()
                 self._stage = ui.element("div").classes("pom-stage-room")
             self._build_panel()
         self._address_bar = AddressBar(lambda: None if self.shown is None else (self.shown.name, self.view.z))
@@ -134,11 +136,8 @@ class AnnotatePage:
         if opened is None:
             return
         session, shown, known = opened
-        if self.session is not None:
-            self.session.leave()
-        self.session, self.shown, self._known = session, shown, known
-        session.listen(self._told)
-        self.banner.drawn(known.stamp)
+        self.editing.begin(session, known)
+        self.shown = shown
         n_slices = shown.shape[0]
         self.view.z = n_slices // 2 if z is None else min(max(z, 0), n_slices - 1)
         self.view.hidden, self.view.opacity = set(), {}
@@ -146,7 +145,7 @@ class AnnotatePage:
         self._title.text = name
         self.features_panel.clear()
         self._choose_active()
-        self._make_canvas()
+        self.make_canvas()
         if at is not None and z is not None:
             self.go_to(z, at)
         self.refresh()
@@ -170,7 +169,7 @@ class AnnotatePage:
             raise
         return session, Shown(name, header.shape, pixel_size, layers, file_tag(path)), known
 
-    def _make_canvas(self) -> None:
+    def make_canvas(self) -> None:
         """A canvas of its own for each tomogram: nothing of the one before can be drawn into this one."""
         self._stage.clear()
         with self._stage:
@@ -263,7 +262,7 @@ class AnnotatePage:
 
     def _props(self) -> CanvasProps:
         shown, _ = self._open_now()
-        return canvas_props(self.view, self.features(), shown.layers, self._known.version, self.colour_of)
+        return canvas_props(self.view, self.features(), shown.layers, self.editing.known.version, self.colour_of)
 
     def colour_of(self, title: str) -> str:
         """The colour of a layer: that of the feature of its title, or of the library's, or one of the palette."""
@@ -309,7 +308,7 @@ class AnnotatePage:
 
     def _on_saving(self, event: events.GenericEventArguments) -> None:
         if event.args == "refused":
-            self._refresh_soon()
+            self.editing.read_soon()
 
     # Changes
 
@@ -338,48 +337,15 @@ class AnnotatePage:
                 ui.notify(said, type="negative", multi_line=True, timeout=10_000, close_button="Close")
         return None
 
-    def _told(self) -> None:
-        """The annotation, or who edits it, has changed; called by any thread."""
-        with contextlib.suppress(RuntimeError):  # the server is just ending
-            self._loop.call_soon_threadsafe(self._refresh_soon)
-
-    def _refresh_soon(self) -> None:
-        if not self._refreshing:
-            self._refreshing = True
-            self._loop.call_later(0.1, self._refresh_now)
-
-    def _refresh_now(self) -> None:
-        self._refreshing = False
-        background_tasks.create(self.update(), name="update page")
-
-    async def update(self) -> None:
-        """Reads the annotation and who edits it, in a thread, and shows that; once at a time."""
-        if self._reading:
-            self._read_again = True
-            return
-        self._reading = True
-        try:
-            self._read_again = True
-            while self._read_again and self.session is not None and not self.client.is_deleted:
-                self._read_again = False
-                session = self.session
-                known = await self.reported(asyncio.to_thread(know, session))
-                if known is not None and session is self.session and not self.client.is_deleted:
-                    self._known = replace(known, features=self.features()) if known.fault else known
-                    with self.client:
-                        self.refresh()
-        finally:
-            self._reading = False
-
     def refresh(self) -> None:
         """Brings the page up to date with what is known of the annotation."""
         if self.session is None:
             return
-        if not self._known.fault:
+        if not self.editing.known.fault:
             self._choose_active()
             self._push_all()
             self.features_panel.refresh()
-        self.banner.show(self._known, may_edit=self.may_edit)
+        self.editing.refresh()
 
     def _choose_active(self) -> None:
         """Draws the feature that it should, or the first one where that is gone."""
@@ -389,37 +355,13 @@ class AnnotatePage:
         elif self.view.active not in ids:
             self.view.active = ids[0] if ids else ""
 
-    async def edit_here(self) -> None:
-        """Takes the right to edit, and shows the annotation as it is now."""
-        taken = self.session is not None and await self.attempt(self.session.take_edit)
-        await self.update()
-        if taken:
-            self._make_canvas()
-            self.banner.drawn(self._known.stamp)
-
     # The page's life
 
     async def tick(self) -> None:
         """Every second: what others may have changed."""
         self.suggestions.look()
         if not self.may_edit:
-            await self.update()
-
-    def lost(self) -> None:
-        """The browser is away."""
-        if self.session is not None:
-            self.session.lost()
-
-    async def back(self) -> None:
-        """The browser is there again."""
-        if self.session is not None:
-            await asyncio.to_thread(self.session.back)
-            await self.update()
-
-    async def close(self) -> None:
-        """The page is gone."""
-        if self.session is not None:
-            await asyncio.to_thread(self.session.close)
+            await self.editing.update()
 
 
 async def annotate_page(sessions: Sessions, shared: Shared, tomogram: str, z: int | None) -> None:
@@ -430,9 +372,9 @@ async def annotate_page(sessions: Sessions, shared: Shared, tomogram: str, z: in
     await client.connected()  # whoever only fetches the address takes no right to edit from anybody
     page = AnnotatePage(sessions, shared, client.tab_id or "", client.ip)
     page.build(header)
-    client.on_disconnect(page.lost)
-    client.on_connect(page.back)
-    client.on_delete(page.close)
+    client.on_disconnect(page.editing.lost)
+    client.on_connect(page.editing.back)
+    client.on_delete(page.editing.close)
     ui.run_javascript("addEventListener('popstate', () => location.reload())")
     with contextlib.suppress(TimeoutError):
         looked_at = await ui.run_javascript(f"sessionStorage.getItem('{LOOKS_AT}')", timeout=SECONDS_TO_ANSWER)
