@@ -1,7 +1,7 @@
 """The published design's training: Adam at 2.5e-5 without a schedule, batches of 32, eight fixed copies, float32."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -20,9 +20,17 @@ SECONDS_BETWEEN_SCORES = 120.0
 
 
 def train_published(
-    patches: LabelledPatches, steps: int, seconds: float, goal: float, held_out: HeldOut, device: str
+    patches: LabelledPatches,
+    steps: int,
+    seconds: float,
+    goal: float,
+    held_out: HeldOut,
+    device: str,
+    now: Callable[[], float] = time.perf_counter,
 ) -> list[Point]:
     """Trains the published design: ``steps`` at least, then until ``goal`` is reached or ``seconds`` are over.
+
+    ``now`` is the clock that counts them.
 
     Returns:
         The points at which it was scored; the first, which is not (NaN), is that after ``steps``.
@@ -43,10 +51,10 @@ def train_published(
     points: list[Point] = []
     clock, shown, taken, last_score = 0.0, 0, 0, 0.0
     while True:
-        started = time.perf_counter()
+        started = now()
         batch = next(batches)
         _step(network, optimiser, batch, device)
-        clock += time.perf_counter() - started
+        clock += now() - started
         shown, taken = shown + len(batch[0]), taken + 1
         if taken < steps:
             continue

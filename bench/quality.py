@@ -40,7 +40,8 @@ LIBRARIES = ("numpy", "scikit-learn", "scikit-image")
 class Run:
     """One way on one dataset with so many boxes; what it gave.
 
-    ``training`` and ``inference`` are seconds, ``peak_bytes`` is the memory that the process had at most.
+    ``training`` and ``inference`` are seconds of the processor, ``calibration_error`` is that of the classes (0..1;
+    None where a way does not say how sure it is), ``peak_bytes`` is the memory that the process had at most.
     """
 
     data: str
@@ -51,6 +52,7 @@ class Run:
     dice: dict[str, float]
     training: dict[str, float]
     inference: float
+    calibration_error: float | None
     steps: int
     threads: int
     peak_bytes: int
@@ -200,6 +202,7 @@ def _run(options: argparse.Namespace, way: str, boxes: int, seed: int, figures: 
         dice=part("dice "),
         training=part("training "),
         inference=figures["inference"],
+        calibration_error=figures.get("calibration error"),
         steps=round(figures["steps"]),
         threads=round(figures["threads"]),
         peak_bytes=round(figures["peak_bytes"]),
@@ -215,12 +218,14 @@ def _report(options: argparse.Namespace, wanted: list[Run], runs: list[Run]) -> 
         for way in options.ways:
             same = [run for run in wanted if (run.way, run.boxes) == (way, boxes)]
             each = [[run.dice[ontology] for run in same if ontology in run.dice] for ontology in ontologies]
+            errors = [run.calibration_error for run in same if run.calibration_error is not None]
             rows.append(
                 [
                     f"{boxes}",
                     way,
                     summary([run.mean for run in same]),
                     summary([run.worst for run in same]),
+                    summary(errors) if errors else "",
                     *(f"{sum(values) / len(values):.2f}" if values else "" for values in each),
                     f"{sum(run.seconds for run in same) / len(same):.0f}",
                     f"{sum(run.inference for run in same) / len(same):.0f}",
@@ -229,12 +234,13 @@ def _report(options: argparse.Namespace, wanted: list[Run], runs: list[Run]) -> 
     what = f"trained on {options.train}, scored on {options.test}" if options.data == "real" else "demo data"
     report(
         f"Dice, {what}, {len(options.seeds)} seeds (mean ± standard deviation)",
-        ["boxes", "way", "mean", "worst class", *ontologies, "training, s", "inference, s"],
+        ["boxes", "way", "mean", "worst class", "calibration error", *ontologies, "training, s", "inference, s"],
         rows,
         [
             "Boxes: of each ontology, "
             + ("in each of four tomograms, a quarter of them empty." if options.data == "demo" else "in one tomogram.")
             + " Worst class: of each seed its own.",
+            "Seconds are those of the processor, all threads together.",
             "forest and design learn from all boxes; the others keep some to validate by, as configured.",
             f"design: as many seconds of steps as direct took in all; orientations when scored: {DESIGN_ORIENTATIONS}.",
         ],

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,15 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from held_out import HeldOut, Probabilities
 from measure_process import Figures
 from pom.io.channels import read_network_input
+from pom.io.volume_files import open_volume
 from pom.measure.confusion import Confusion
+from pom.measure.reliability import expected_calibration_error, reliability
 from pom.networks.devices import Devices, choose_devices
 from pom.networks.orientations import orient, orientations, restore
+from pom.project.names import UNKNOWN
 from pom.project.paths import Project
 from pom.training.data import LabelledPatches
+from pom.volumes.normalise import full_scale
 from pom.workflow.pretrain import pretrain
 from pom.workflow.process_tomograms import Redo
 from pom.workflow.segmented import Segmented
@@ -67,20 +72,23 @@ class Outcome:
     """What a way made of it.
 
     Attributes:
-        training: seconds from annotations to the trained network or forest, by step.
-        inference: seconds from the trained one to the classes of all scored tomograms.
+        training: seconds of the processor from annotations to the trained network or forest, by step; of all threads
+            together. Other programs on the machine hardly change that, and a second thread of one's own adds little.
+        inference: the same from the trained one to the classes of all scored tomograms.
         classes: by tomogram.
+        confidence: by tomogram, how likely the class is said to be, (z, y, x), 0..1; none where a way does not say.
     """
 
     training: dict[str, float] = field(default_factory=dict)
     inference: float = 0.0
     classes: dict[str, Classes] = field(default_factory=dict)
+    confidence: dict[str, NDArray[np.floating]] = field(default_factory=dict)
 
     def train(self, name: str, step: Callable[[], object]) -> None:
         """Does a step of the training, and keeps its time."""
-        started = time.perf_counter()
+        started = time.process_time()
         step()
-        self.training[name] = self.training.get(name, 0.0) + time.perf_counter() - started
+        self.training[name] = self.training.get(name, 0.0) + time.process_time() - started
 
 
 Way = Callable[[Task], Outcome]
@@ -127,10 +135,10 @@ def forest(task: Task) -> Outcome:
     model = Forest(project, torch.get_num_threads())
     outcome.train("features", model.read_annotations)
     outcome.train("forest", model.fit)
-    started = time.perf_counter()
+    started = time.process_time()
     for name in task.scored:
         outcome.classes[name] = most_probable(model.probabilities(_images(project, name)), 0.0)
-    outcome.inference = time.perf_counter() - started
+    outcome.inference = time.process_time() - started
     return outcome
 
 
@@ -150,10 +158,10 @@ def design(task: Task) -> Outcome:
                 probabilities[name].append(np.zeros_like(sections[:, 0]))
             continue
         predict = _train_design(outcome, training_patches(project, ontology), task, len(project.ontologies))
-        started = time.perf_counter()
+        started = time.process_time()
         for name, sections in images.items():
             probabilities[name].append(_averaged(predict, sections))
-        outcome.inference += time.perf_counter() - started
+        outcome.inference += time.process_time() - started
     outcome.classes = {name: most_probable(np.stack(each), DESIGN_LEAST) for name, each in probabilities.items()}
     return outcome
 
@@ -190,11 +198,23 @@ def measure(way: str, folder: str, scored: list[str], seconds: float) -> Figures
     scores = {ontology: confusion.score(label).dice for label, ontology in enumerate(project.ontologies)}
     return {
         **{f"dice {ontology}": dice for ontology, dice in scores.items() if dice is not None},
+        **_calibration(outcome, truths),
         **{f"training {step}": seconds for step, seconds in outcome.training.items()},
         "inference": outcome.inference,
         "steps": steps["taken"],
         "threads": torch.get_num_threads(),
     }
+
+
+def _calibration(outcome: Outcome, truths: Mapping[str, Classes]) -> Figures:
+    """How far confidence is from the share that is right, over the voxels that have a name in truth."""
+    if not outcome.confidence:
+        return {}
+    is_named = {name: truth > 0 for name, truth in truths.items()}
+    said = [outcome.confidence[name][named] for name, named in is_named.items()]
+    is_right = [(outcome.classes[name] + 1 == truth)[is_named[name]] for name, truth in truths.items()]
+    bins = reliability(np.concatenate(said).astype(np.float64), np.concatenate(is_right))
+    return {"calibration error": expected_calibration_error(bins)}
 
 
 def most_probable(probabilities: NDArray[np.float32], least: float) -> Classes:
@@ -211,13 +231,22 @@ def _joint_network(task: Task, steps: Mapping[str, Callable[[], object]]) -> Out
     for name in set(project.tomogram_names()) - set(task.scored):
         project.annotation(name).unlink(missing_ok=True)
         project.tomogram(name).unlink()
-    started = time.perf_counter()
+    started = time.process_time()
     shared_process(project, task.devices, redo=Redo.everything())
-    outcome.inference = time.perf_counter() - started
+    outcome.inference = time.process_time() - started
     for name in task.scored:
         with Segmented(project, name) as segmented:
             outcome.classes[name] = segmented.read_all()
+        outputs = (_probability(project.output(name, output)) for output in (*project.ontologies, UNKNOWN))
+        outcome.confidence[name] = reduce(np.maximum, outputs)
     return outcome
+
+
+def _probability(path: Path) -> NDArray[np.float32]:
+    """What the joint network says of an ontology, (z, y, x), 0..1."""
+    with open_volume(path) as reader:
+        stored = reader.read(0, reader.header.shape[0])
+    return stored.astype(np.float32) / np.float32(full_scale(stored.dtype))
 
 
 def _images(project: Project, name: str) -> NDArray[np.float32]:
@@ -239,7 +268,8 @@ def _train_design(outcome: Outcome, patches: LabelledPatches, task: Task, shares
             kept.append(predict)
             return 0.0
 
-    points = train_published(patches, 1, task.seconds / shares, math.inf, Keeper([], []), task.devices.first)
+    keeper, device = Keeper([], []), task.devices.first
+    points = train_published(patches, 1, task.seconds / shares, math.inf, keeper, device, time.process_time)
     outcome.training["steps"] = outcome.training.get("steps", 0.0) + points[-1].seconds
     return kept[-1]
 
