@@ -1,6 +1,7 @@
 """What ``pom render`` draws, from the command line; few pictures, and small."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def test_pictures_of_what_is_gone_are_removed(project: Project) -> None:
     project.output("TS_2", "Cell").unlink()
     said = draw("-t", "TS_2")
     assert "Cell is left out of 1 tomogram, which has no segmentation of it" in said
-    assert "2 pictures were removed" in said  # one of them a movie
+    assert "3 pictures were removed" in said  # Left and its movie, and the movie of Both, which showed Cell too
     assert list(project.images("Left").iterdir()) == []
     assert seen(project.picture("TS_2", "Both")) == "--V"
 
@@ -244,6 +245,16 @@ def test_spin_turns_once(project: Project) -> None:
     assert [int(np.argmax(frames[0][place].mean(axis=(0, 1)))) for place in (left, right)] == [0, 1]
     assert [int(np.argmax(frames[1][place].mean(axis=(0, 1)))) for place in (left, right)] == [1, 0]
     assert "2 there already" in draw("-t", "TS_1", "--spin")
+
+
+def test_a_movie_of_what_has_changed_goes_where_none_is_asked_for(project: Project) -> None:
+    draw("-t", "TS_1", "--spin")
+    assert "1 there already" in draw("-t", "TS_1")
+    assert project.movie("TS_1", "All").exists()
+    os.utime(project.output("TS_1", "Cell"))
+    assert "1 picture was removed" in draw("-t", "TS_1")
+    assert not project.movie("TS_1", "All").exists()
+    assert project.picture("TS_1", "All").exists()
 
 
 def test_clouds_where_the_configuration_says_so(project: Project, tmp_path: Path) -> None:

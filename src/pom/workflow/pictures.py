@@ -27,7 +27,7 @@ class Drawn:
     """What became of the pictures of one tomogram.
 
     ``drawn`` and ``kept``: how many were made, and how many are as they were. ``removed``: how many show what is no
-    longer there, or can no longer be drawn. ``missing``: the features that it has no segmentation of. ``fault``: why
+    longer there, or as it was, or can no longer be drawn. ``missing``: the features that it has no segmentation of. ``fault``: why
     not all could be drawn; empty where they could.
     """
 
@@ -83,7 +83,7 @@ def draw_all(
         log.warning("%s is left out of %s no segmentation of it.", feature, where)
     if report.removed:
         removed = counted(report.removed, "picture was", "pictures were")
-        log.warning("%s removed, of what is no longer there or can no longer be drawn.", removed)
+        log.warning("%s removed, of what is no longer there, has changed, or can no longer be drawn.", removed)
     return report
 
 
@@ -124,7 +124,7 @@ class Drawing:
             self._drawn += len(paths)
 
     def remove(self, paths: Sequence[Path]) -> None:
-        """Removes pictures of what is not there.
+        """Removes pictures of what is not there, or not as it is now; those that are not there either do not count.
 
         Raises:
             PomError: one cannot be removed.

@@ -25,7 +25,7 @@ from pom.project.render_configuration import (
 )
 from pom.render.camera import look_at_box
 from pom.render.clouds import Cloud, coarse
-from pom.render.files import fingerprint, source, write_movie, write_png
+from pom.render.files import fingerprint, is_made_from, source, write_movie, write_png
 from pom.render.picture import Outlines, Scene, Solid, draw_scene, window_side
 from pom.render.surfaces import Surface, surface
 from pom.render.window import Window
@@ -138,7 +138,8 @@ def project_library(project: Project, path: Path | None = None) -> FeatureLibrar
 def render_tomogram(look: Look, wanted: Wanted) -> Drawn:
     """Draws the pictures of one tomogram; each volume is read once, and once more for movies of another size.
 
-    Pictures of which nothing is there any more are removed, and those that can no longer be drawn.
+    Pictures of which nothing is there any more are removed, those that can no longer be drawn, and movies of what has
+    changed, where none are asked for.
 
     Raises:
         PomError: there is no OpenGL, or a picture cannot be written.
@@ -163,6 +164,8 @@ def render_tomogram(look: Look, wanted: Wanted) -> Drawn:
         if look.spin:
             small = min(side, MOVIE_SIDE)
             drawing.draw([movie], made_from, partial(_draw_movie, studio, there, small, movie, made_from))
+        elif not is_made_from(movie, made_from):
+            drawing.remove([movie])  # beside a new picture it would pass for as new
     return drawing.result(missing)
 
 
