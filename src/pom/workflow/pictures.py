@@ -27,8 +27,8 @@ class Drawn:
     """What became of the pictures of one tomogram.
 
     ``drawn`` and ``kept``: how many were made, and how many are as they were. ``removed``: how many show what is no
-    longer there, or as it was, or can no longer be drawn. ``missing``: the features that it has no segmentation of. ``fault``: why
-    not all could be drawn; empty where they could.
+    longer there, or as it was, or can no longer be drawn. ``missing``: the features that it has no segmentation of.
+    ``fault``: why not all could be drawn; empty where they could.
     """
 
     drawn: int = 0
