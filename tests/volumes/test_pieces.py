@@ -99,6 +99,18 @@ def test_very_many_pieces_are_counted() -> None:
     assert sizes_in_steps(mask, 7) == [1] * (20 * 30 * 30 - 2) + [3]
 
 
+def test_more_parts_than_16_bits_number_stay_apart() -> None:
+    # Of the slices that are labelled last only a small box has anything, whose labels need few bits.
+    mask = np.zeros((40, 512, 512), bool)
+    mask[::2, ::4, ::4] = True
+    mask[31:] = False
+    mask[31:34, :60:2, :60:2] = True
+    sizes = sizes_in_steps(mask, 8)
+    labels, n = label_pieces(mask)
+    assert len(sizes) > 1 << 16
+    assert sizes == sorted(np.bincount(labels[mask], minlength=n + 1)[1:])
+
+
 def sizes_in_steps(mask: NDArray[np.bool_], step: int) -> list[int]:
     counter = PieceCounter()
     for start in range(0, len(mask), step):

@@ -116,7 +116,7 @@ class PieceCounter:
         self._sizes.append(_sizes(labels[n_known:], n)[1:])
         if n_known and self._last is not None:
             there = mask[0, y, x]
-            pairs = np.stack([self._last[1][y, x][there], labels[0][there] + (self._n_parts - 1)])
+            pairs = np.stack([self._last[1][y, x][there], labels[0][there].astype(np.int64) + (self._n_parts - 1)])
             # Runs of one pair are far fewer than voxels.
             changes = np.append(True, (pairs[:, 1:] != pairs[:, :-1]).any(axis=0))
             self._joined.append(pairs[:, changes])
