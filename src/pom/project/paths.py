@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pom.errors import PomError
 from pom.project.configuration import Configuration, read_configuration
-from pom.project.listing import ANNOTATION, NATIVE_ANNOTATION, TOMOGRAM, Listing, list_tomograms
+from pom.project.listing import ANNOTATION, NATIVE_ANNOTATION, TOMOGRAM, list_tomograms
 from pom.project.names import (
     DENSITY,
     DENSITY_PICTURES,
@@ -152,7 +152,10 @@ class Project:
 
     def _names(self, folder: Path) -> list[str]:
         listing = list_tomograms(folder)
-        strange = [stem for stem in listing.segmentations if not self._belongs(stem, folder, listing)]
+        names, channels = frozenset(listing.tomograms), self._segmented_in(folder)
+        parts = ((stem, *stem.partition(SEPARATOR)) for stem in listing.segmentations)
+        # Those that lie where the configuration puts them belong there, and nobody need be told.
+        strange = [stem for stem, name, _, channel in parts if name not in names or channel not in channels]
         if strange:
             log.warning(
                 "%s: %s left out because '%s' in the name marks a segmentation, not a tomogram, such as %s.",
@@ -171,15 +174,14 @@ class Project:
             )
         return list(listing.tomograms)
 
-    def _belongs(self, stem: str, folder: Path, listing: Listing) -> bool:
-        """Whether a segmentation lies where the configuration puts it, so that nobody need be told."""
-        channels: list[str] = []
+    def _segmented_in(self, folder: Path) -> frozenset[str]:
+        """The channels and ontologies whose segmentations lie in a folder."""
+        channels: set[str] = set()
         if folder in (self.output_dir, self.test_dir):
-            channels += [*self.ontologies, UNKNOWN]
+            channels |= {*self.ontologies, UNKNOWN}
         if folder == self.macromolecule_dir:
-            channels += self.configuration.macromolecules
-        name, _, channel = stem.partition(SEPARATOR)
-        return channel in channels and name in listing.tomograms
+            channels |= {*self.configuration.macromolecules}
+        return frozenset(channels)
 
     # Files of a tomogram
 
@@ -262,7 +264,7 @@ class Project:
 
     @property
     def training_claims(self) -> Path:
-        """The folder of the claims of those who cut training patches or train single networks."""
+        """The folder of the claims of those who cut or label training patches, or train networks."""
         return self.folder / BROWSER / "training"
 
     @property
