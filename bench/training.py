@@ -31,7 +31,7 @@ from pom.networks.devices import choose_devices
 from pom.project.paths import CONFIGURATION_FILE, Project
 from pom.sampling.patches import PatchSet
 from pom.training.data import LabelledPatches
-from pom.training.loop import Plan, TrainingState
+from pom.training.loop import TrainingState
 from pom.training.objectives import single_patches
 from pom.workflow.single_initialize import single_initialize
 from pom.workflow.single_train import load_datasets, single_train
@@ -62,9 +62,9 @@ def train_pom(project: Project, ontology: str, every: int, held_out: HeldOut) ->
     snapshots = Snapshots(every, time.perf_counter())
     original = TrainingState.callbacks
 
-    def with_snapshots(state: TrainingState, plan: Plan, validated: bool, title: str) -> list[pl.Callback]:
+    def with_snapshots(state: TrainingState, title: str) -> list[pl.Callback]:
         # First, because the averages go out again when the callback that put them there hears of the same event.
-        return [snapshots, *original(state, plan, validated, title)]
+        return [snapshots, *original(state, title)]
 
     devices = choose_devices(None, project.configuration.GPUS)
     with mock.patch.object(TrainingState, "callbacks", with_snapshots):

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from pom.errors import PomError
@@ -19,8 +21,9 @@ from pom.networks.devices import Devices
 from pom.networks.unet import UNet
 from pom.training.data import EpochBatches, LabelledPatches
 from pom.training.fit import Trained, fit, step_size
-from pom.training.loop import STATE, Plan, fingerprint, forget_training
+from pom.training.loop import STATE, Plan, TrainingState, fingerprint, forget_training
 from pom.training.objectives import single_objective
+from pom.training.task import NetworkTask
 
 WIDTHS = (8, 16)
 ONCE = torch.ones(32, dtype=torch.float64)
@@ -177,6 +180,57 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
     trained = train(tmp_path, plan(40, stop_early=True))
     dices = [row["dice"] for row in trained.history]
     assert trained.validation["Square"]["dice"] == pytest.approx(max(dices), abs=2e-3)
+
+
+def test_what_goes_on_from_an_epoch_knows_which_was_the_best_up_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dices: list[float] = []
+
+    class Interrupt(Callback):
+        def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            dices.append(float(trainer.callback_metrics["dice"]))
+
+        def on_train_epoch_start(self, *_: Any) -> None:
+            if dices[:-1] and dices[-1] > max(dices[:-1]):
+                raise KeyboardInterrupt
+
+    original = TrainingState.callbacks
+    monkeypatch.setattr(TrainingState, "callbacks", lambda self, *args: [*original(self, *args), Interrupt()])
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, plan(25, stop_early=True, learning_rate=1e-2))
+    (path,) = (tmp_path / STATE).glob("*/last.ckpt")
+    callbacks = torch.load(path, map_location="cpu", weights_only=True)["callbacks"]
+    (best,) = (state for key, state in callbacks.items() if "ModelCheckpoint" in key and "'dice'" in key)
+    assert float(best["best_model_score"]) == dices[-1]
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("torn", [True, False])
+def test_without_its_best_epoch_a_training_does_not_end_with_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, first: bool, torn: bool
+) -> None:
+    """Something else removes or tears the file when the training has ended, before the network is taken from it."""
+    original = TrainingState.restore
+
+    def restore(state: TrainingState, task: NetworkTask) -> None:
+        (path,) = (tmp_path / STATE).glob("*/best.ckpt")
+        path.write_bytes(path.read_bytes()[:1000]) if torn else path.unlink()
+        monkeypatch.setattr("pom.training.loop.is_first_process", lambda: first)
+        original(state, task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingState, "restore", restore)
+        if not first:  # it may be on a node that does not see the file yet, and writes no network
+            assert len(train(tmp_path, plan(2, stop_early=True)).history) == 2
+            return
+        fault = "cannot be read" if torn else "is gone"
+        with pytest.raises(PomError, match=rf"best\.ckpt, the best epoch of this training, {fault}.*train again"):
+            train(tmp_path, plan(2, stop_early=True))
+    again = train(tmp_path, plan(2, stop_early=True))
+    assert "training starts anew" in caplog.text
+    assert [row["epoch"] for row in again.history] == [1, 2]
+    assert len(list((tmp_path / STATE).glob("*/best.ckpt"))) == 1
 
 
 DDP_SCRIPT = """

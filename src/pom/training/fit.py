@@ -60,7 +60,8 @@ def fit(
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM; what was reached is kept.
-        PomError: not even one patch fits into memory, or a process of the job lacks its GPU.
+        PomError: not even one patch fits into memory, a process of the job lacks its GPU, or somebody has removed
+            the checkpoints meanwhile.
     """
     started = time.monotonic()
     batch_size = step_size(round(float(training.frequency.sum())), plan.batch_size)

@@ -24,7 +24,7 @@ from pom.networks.devices import Devices
 from pom.training.callbacks import History, ProgressLines, StopTogether, averaged_weights
 from pom.training.data import Examples, PatchData
 from pom.training.task import NetworkTask, Schedule
-from pom.training.team import Team, team_of
+from pom.training.team import Team, is_first_process, team_of
 
 log = logging.getLogger(__name__)
 
@@ -91,10 +91,11 @@ def learn(
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM; what was reached is kept.
-        PomError: not even one example fits into memory, or a process of the job lacks its GPU.
+        PomError: not even one example fits into memory, a process of the job lacks its GPU, or somebody has removed
+            the checkpoints meanwhile.
     """
     team, devices = team_of(devices)
-    state = TrainingState(folder, mark)
+    state = TrainingState(folder, mark, plan, bool(len(validation)))
     first_weights = copy.deepcopy(network.state_dict())
     pieces = 1
     while True:
@@ -104,7 +105,7 @@ def learn(
         data = PatchData(training, validation, per_process, plan.seed)
         steps = math.ceil(data.batches_per_epoch(team.size) / pieces) * plan.epochs
         task = make_task(Schedule(plan.learning_rate, steps))
-        callbacks = [history, *state.callbacks(plan, bool(len(validation)), title)]
+        callbacks = [history, *state.callbacks(title)]
         try:
             with _quiet():
                 trainer = _trainer(plan, team, devices, callbacks, pieces)
@@ -148,28 +149,34 @@ class TrainingState:
 
     Each training has a folder of its own, named by its fingerprint, so that the processes that train together agree
     on it without asking each other.
+
+    Args:
+        folder: of the network.
+        mark: the fingerprint of the training.
+        plan: how it trains.
+        validated: whether it has validation patches.
     """
 
-    def __init__(self, folder: Path, mark: str) -> None:
+    def __init__(self, folder: Path, mark: str, plan: Plan, validated: bool) -> None:
         self._folder = folder / STATE / mark[:16]
-        if (self._folder / "last.ckpt").exists():
+        self._plan = plan
+        self._last = self._folder / "last.ckpt"
+        self._best = self._folder / "best.ckpt" if plan.stop_early and validated else None
+        if self._last.exists():
             log.info("Going on with the interrupted training in %s.", folder)
         elif any((folder / STATE).glob("*")):
             log.info("The interrupted training in %s was of other data or settings; starting anew.", folder)
 
-    def callbacks(self, plan: Plan, validated: bool, title: str) -> list[Callback]:
+    def callbacks(self, title: str) -> list[Callback]:
         """The callbacks that write the state, stop early, and show progress."""
         # The averaged weights come before the checkpoints, which keep both them and the current ones.
         callbacks: list[Callback] = [
             averaged_weights(DECAY),
-            ModelCheckpoint(
-                self._folder, "last", save_on_train_epoch_end=True, enable_version_counter=False, every_n_epochs=1
-            ),
             StopTogether(),
             RichProgressBar() if sys.stderr.isatty() else ProgressLines(title),
         ]
-        if plan.stop_early and validated:
-            patience = max(5, round(PATIENCE_SHARE * plan.epochs))
+        if self._best is not None:
+            patience = max(5, round(PATIENCE_SHARE * self._plan.epochs))
             callbacks += [
                 EarlyStopping("dice", mode="max", patience=patience, check_on_train_epoch_end=True),
                 ModelCheckpoint(
@@ -181,26 +188,49 @@ class TrainingState:
                     enable_version_counter=False,
                 ),
             ]
-        return callbacks
+        # After the best one: what goes on from it must know which epoch is the best up to there.
+        last = ModelCheckpoint(
+            self._folder, "last", save_on_train_epoch_end=True, enable_version_counter=False, every_n_epochs=1
+        )
+        return [*callbacks, last]
 
     def checkpoint(self) -> Path | None:
-        """The checkpoint to go on from, if there is one that can be read."""
-        path = self._folder / "last.ckpt"
-        if not path.exists():
+        """The checkpoint to go on from, if there is one that can be read, and, where it is needed, that of the best."""
+        if not self._last.exists():
             return None
-        try:
-            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:  # a torn file fails in many ways
-            log.warning("%s cannot be read (%s); training starts anew.", path, type(error).__name__)
-            return None
-        return path
+        for path in (self._last, self._best):
+            try:
+                if path is not None:
+                    torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except Exception as error:  # a torn file fails in many ways
+                log.warning("%s %s; training starts anew.", path, _fault(error))
+                return None
+        return self._last
 
     def restore(self, task: NetworkTask) -> None:
-        """Gives the network the averaged weights of its best epoch, or of the last where none is known to be best."""
-        paths = [path for path in (self._folder / "best.ckpt", self._folder / "last.ckpt") if path.exists()]
-        # On another node than the first process the file may not be seen yet; there the network is not written.
-        if paths:
-            task.load_state_dict(torch.load(paths[0], map_location="cpu", weights_only=True)["state_dict"])
+        """Gives the network the averaged weights of its best epoch, or of the last where none is to be chosen.
+
+        Raises:
+            PomError: in the first process, their checkpoint is gone or torn.
+        """
+        path = self._best or self._last
+        try:
+            weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        except Exception as error:
+            # On another node than the first process the file may not be seen yet; there the network is not written.
+            if is_first_process():
+                kept = "the last epoch" if self._best is None else "the best epoch"
+                raise PomError(
+                    f"{path}, {kept} of this training, {_fault(error)}: let nothing else remove or write files in "
+                    f"{self._folder.parent}, and train again."
+                ) from error
+        else:
+            task.load_state_dict(weights)
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a checkpoint."""
+    return "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read ({type(error).__name__})"
 
 
 def _trainer(plan: Plan, team: Team, devices: Devices, callbacks: list[Callback], pieces: int) -> pl.Trainer:
