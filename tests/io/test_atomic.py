@@ -15,7 +15,6 @@ from pom.io import atomic
 from pom.io.atomic import (
     atomic_folder,
     atomic_path,
-    discard_folder,
     remove_file,
     write_error,
     write_json,
@@ -206,23 +205,125 @@ def test_the_folder_that_a_killed_process_left_is_removed(tmp_path: Path) -> Non
     assert names(tmp_path) == ["other"]
 
 
-def test_a_discarded_folder_is_gone_with_all_that_is_in_it(tmp_path: Path) -> None:
-    (tmp_path / "folder.x" / "deep").mkdir(parents=True)
-    (tmp_path / "folder.x" / "deep" / "a").touch()
-    discard_folder(tmp_path / "folder.x")
-    assert names(tmp_path) == []
-    discard_folder(tmp_path / "folder.x")
+def old_and_files(folder: Path) -> list[Path]:
+    """Something for a new ``store.x`` to take the place of: the old one, and two files beside it."""
+    (folder / "store.x" / "deep").mkdir(parents=True)
+    (folder / "store.x" / "deep" / "old").touch()
+    files = [folder / "a.mrc", folder / "b.mrc"]
+    for path in files:
+        path.write_text("old")
+    return files
 
 
-def test_a_discarded_folder_whose_remains_cannot_be_removed_is_out_of_sight(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_new_folder_takes_the_place_of_the_old_and_of_files(tmp_path: Path) -> None:
+    files = old_and_files(tmp_path)
+    with atomic_folder(tmp_path / "store.x", instead_of=[*files, tmp_path / "gone"]) as folder:
+        (folder / "new").touch()
+        assert names(tmp_path)[1:] == ["a.mrc", "b.mrc", "store.x"]
+    assert names(tmp_path) == ["store.x"]
+    assert names(tmp_path / "store.x") == ["new"]
+    with atomic_folder(tmp_path / "other", instead_of=()):  # where nothing is
+        pass
+    assert names(tmp_path) == ["other", "store.x"]
+
+
+def test_a_link_in_its_place_goes_but_not_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a").touch()
+    (tmp_path / "store.x").symlink_to(tmp_path / "elsewhere")
+    with atomic_folder(tmp_path / "store.x", instead_of=()):
+        pass
+    assert names(tmp_path) == ["elsewhere", "store.x"]
+    assert not (tmp_path / "store.x").is_symlink()
+    assert names(tmp_path / "elsewhere") == ["a"]
+
+
+@pytest.mark.parametrize("fails", ["store.x", "a.mrc", "b.mrc", ".store"])
+def test_all_is_as_it_was_if_something_cannot_be_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
-    (tmp_path / "folder.x").mkdir()
+    files = old_and_files(tmp_path)
+    rename = Path.rename
+
+    def renamed(path: Path, target: Path) -> Path:
+        to_its_place = path.parent.name.startswith(".")
+        if path.name.startswith(fails) and not to_its_place:
+            raise OSError(errno.EBUSY, "busy", str(path), None, str(target))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    message = r"store\.x cannot be written \(busy\)"
+    with pytest.raises(PomError, match=message), atomic_folder(tmp_path / "store.x", instead_of=files) as folder:
+        (folder / "new").touch()
+    assert names(tmp_path) == ["a.mrc", "b.mrc", "store.x"]
+    assert names(tmp_path / "store.x") == ["deep"]
+    assert [path.read_text() for path in files] == ["old", "old"]
+
+
+KILLED_WHILE_REPLACING = """
+import os, pathlib, shutil, sys
+from pom.io.atomic import atomic_folder
+
+folder, steps = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+rename, remove = pathlib.Path.rename, shutil.rmtree
+
+def step():
+    global steps
+    steps -= 1
+    if steps < 0:
+        os.kill(os.getpid(), 9)
+
+def renamed(path, target):
+    step()
+    return rename(path, target)
+
+def removed(*arguments, **options):
+    step()
+    return remove(*arguments, **options)
+
+pathlib.Path.rename, shutil.rmtree = renamed, removed
+with atomic_folder(folder / "store.x", instead_of=[folder / "a.mrc", folder / "b.mrc"]) as new:
+    (new / "new").touch()
+"""
+
+
+@pytest.mark.parametrize(("steps", "is_new"), [(0, False), (1, False), (2, False), (3, False), (4, True)])
+def test_a_kill_while_it_is_replaced_leaves_the_old_or_the_new(tmp_path: Path, steps: int, is_new: bool) -> None:
+    """Three are set aside, the new one is renamed, the old are removed: killed before each of these steps."""
+    files = old_and_files(tmp_path)
+    command = [sys.executable, "-c", KILLED_WHILE_REPLACING, str(tmp_path), str(steps)]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert (names(tmp_path)[-1] == "store.x") == (steps in (0, 4))
+    atomic._swept.discard(tmp_path.resolve())
+    write_text(tmp_path / "z", "the next that writes here")
+    if is_new:
+        assert names(tmp_path) == ["store.x", "z"]
+        assert names(tmp_path / "store.x") == ["new"]
+    else:
+        assert names(tmp_path) == ["a.mrc", "b.mrc", "store.x", "z"]
+        assert names(tmp_path / "store.x" / "deep") == ["old"]
+        assert [path.read_text() for path in files] == ["old", "old"]
+
+
+def test_what_was_made_again_since_is_not_put_back(tmp_path: Path) -> None:
+    files = old_and_files(tmp_path)
+    command = [sys.executable, "-c", KILLED_WHILE_REPLACING, str(tmp_path), "3"]
+    assert subprocess.run(command, check=False).returncode == -9
+    files[0].write_text("made again")
+    write_text(tmp_path / "z", "the next that writes here")
+    assert names(tmp_path) == ["a.mrc", "b.mrc", "store.x", "z"]
+    assert [path.read_text() for path in files] == ["made again", "old"]
+
+
+def test_old_ones_that_cannot_be_removed_are_out_of_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = old_and_files(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("pom.io.atomic.shutil.rmtree", lambda *_, **__: None)  # as if killed between
-        discard_folder(tmp_path / "folder.x")
-    (left,) = names(tmp_path)
-    assert left.startswith(".folder.pom-")
+        with atomic_folder(tmp_path / "store.x", instead_of=files):
+            pass
+    left, new = names(tmp_path)
+    assert new == "store.x"
+    assert left.startswith(".store.pom-")
     assert left.endswith(".x")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pom.io import processes
-from pom.io.processes import host_of, identity_of, is_running, place
+from pom.io.processes import host_of, identity_of, is_here, is_running, place
 
 Child = subprocess.Popen[bytes]
 
@@ -58,13 +58,55 @@ def test_a_process_of_another_user_lives(monkeypatch: pytest.MonkeyPatch) -> Non
     assert is_running(os.getpid())
 
 
-def test_a_container_is_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    host = socket.gethostname()
+@pytest.fixture
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """/proc, of which there is nothing yet."""
     monkeypatch.setattr(processes, "PROC", tmp_path)
+    return tmp_path
+
+
+def be_in(proc: Path, namespace: int) -> None:
+    link = proc / "self" / "ns" / "pid"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(f"pid:[{namespace}]")
+
+
+def boot(proc: Path, identifier: str) -> None:
+    path = proc / "sys" / "kernel" / "random" / "boot_id"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{identifier}\n")
+
+
+THE_MACHINE, A_CONTAINER = 4026531836, 4026532281
+
+
+def test_a_container_is_another_place(proc: Path) -> None:
+    host = socket.gethostname()
     assert place() == host  # no /proc: macOS
-    (tmp_path / "self" / "ns").mkdir(parents=True)
-    (tmp_path / "self" / "ns" / "pid").symlink_to("pid:[4026531836]")
-    assert place() == host  # the machine itself
-    (tmp_path / "self" / "ns" / "pid").unlink()
-    (tmp_path / "self" / "ns" / "pid").symlink_to("pid:[4026532281]")
+    be_in(proc, THE_MACHINE)
+    assert place() == host
+    be_in(proc, A_CONTAINER)
     assert place() == f"{host}@4026532281" and host_of(place()) == host_of(host) == host
+
+
+def test_machines_of_one_name_are_different_places(proc: Path) -> None:
+    host = socket.gethostname()
+    be_in(proc, THE_MACHINE)
+    boot(proc, "1c0ffee5-2d6f-4d3c-8f4e-0123456789ab")
+    here = place()
+    assert here == f"{host}@~1c0ffee5" and host_of(here) == host and is_here(here)
+    be_in(proc, A_CONTAINER)
+    assert place() == f"{host}@4026532281~1c0ffee5" and is_here(place()) and not is_here(here)
+    be_in(proc, THE_MACHINE)
+    boot(proc, "5eed5eed-2d6f-4d3c-8f4e-0123456789ab")
+    assert place() == f"{host}@~5eed5eed" and not is_here(here)
+
+
+def test_places_of_earlier_versions_are_understood(proc: Path) -> None:
+    host = socket.gethostname()
+    boot(proc, "1c0ffee5-2d6f-4d3c-8f4e-0123456789ab")
+    be_in(proc, THE_MACHINE)
+    assert is_here(host) and not is_here(f"{host}@4026532281") and not is_here("another") and not is_here("")
+    be_in(proc, A_CONTAINER)
+    assert is_here(f"{host}@4026532281") and not is_here(host) and not is_here(f"{host}@4026532282")

@@ -23,12 +23,12 @@ from pom.io.summary_files import (
 
 def table() -> pd.DataFrame:
     columns = {
-        "ER": [12.5, None],
-        "ER components": [3.0, None],
-        "Unlike": [None, 1.5],
-        "Unlike training data": [False, True],
+        "ER": [12.5, None, 1.0],
+        "ER components": [3.0, None, 0.0],
+        "Unlike": [None, 1.5, 0.5],
+        "Unlike training data": pd.array([None, True, False], "boolean"),
     }
-    return pd.DataFrame(columns, index=pd.Index(["007", "NA"], name="Tomogram"))
+    return pd.DataFrame(columns, index=pd.Index(["007", "NA", "TS"], name="Tomogram"))
 
 
 def test_what_was_measured_comes_back(tmp_path: Path) -> None:
@@ -61,6 +61,34 @@ def test_every_form_is_read_again(tmp_path: Path, suffix: str) -> None:
     found = read_table([tmp_path / "missing.parquet", path])
     assert found is not None
     pd.testing.assert_frame_equal(found, table(), check_index_type=False)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "xlsx"])
+def test_in_a_table_of_an_earlier_version_nothing_known_is_not_alike(tmp_path: Path, suffix: str) -> None:
+    path, earlier = tmp_path / f"summary.{suffix}", table().assign(**{"Unlike training data": [False, True, False]})
+    if suffix == "parquet":
+        write_parquet(path, earlier)
+    elif suffix == "csv":
+        write_csv(path, earlier)
+    else:
+        write_workbook(path, {"Summary": earlier})
+    found = read_table([path])
+    assert found is not None
+    pd.testing.assert_frame_equal(found, table(), check_index_type=False)
+
+
+def test_a_flag_without_its_figure_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "summary.csv"
+    path.write_text("Tomogram,Unlike training data\na,True\nb,False\nc,\n")
+    found = read_table([path])
+    assert found is not None
+    assert found["Unlike training data"].tolist() == [True, False, pd.NA]
+
+
+def test_what_is_not_known_is_empty_in_the_text(tmp_path: Path) -> None:
+    write_csv(tmp_path / "summary.csv", table())
+    lines = (tmp_path / "summary.csv").read_text().splitlines()
+    assert lines[1:] == ["007,12.5,3,,", "NA,,,1.5,True", "TS,1,0,0.5,False"]
 
 
 def test_nothing_and_nonsense(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 
 from pom.errors import PomError
 from pom.io.mrc import MrcReader, MrcWriter
 from pom.io.ome_zarr import Contents, write_ome_zarr
-from pom.io.volume_files import SEPARATOR, look_into_stores, open_volume, outputs_in_stores, stored_at
+from pom.io.volume_files import SEPARATOR, look_into_stores, open_volume, read_segmentation, stored_at
 from pom.project import names
 
 SHAPE = (40, 8, 6)
@@ -68,11 +69,11 @@ def test_what_is_nowhere_is_a_missing_file(store: Path, name: str) -> None:
 
 def test_the_names_of_what_stores_hold(store: Path, tmp_path: Path) -> None:
     folder = store.parent
-    assert outputs_in_stores(folder) == {"TS_1__A.mrc", "TS_1__Unknown.mrc"}
+    assert look_into_stores(folder)[0] == {"TS_1__A.mrc", "TS_1__Unknown.mrc"}
     (folder / "TS_2.ome.zarr").mkdir()
     store.rename(folder / ".TS_1.ome.zarr")
-    assert outputs_in_stores(folder) == frozenset()
-    assert outputs_in_stores(tmp_path / "nowhere") == frozenset()
+    assert look_into_stores(folder) == (frozenset(), {})
+    assert look_into_stores(tmp_path / "nowhere") == (frozenset(), {})
 
 
 def test_an_ontology_that_is_nowhere_is_not_lost(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_a_file_with_other_bytes(store: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"zarr_format": 2}', '{"zarr_format": 3, "attributes": {}}'])
 def test_damaged_metadata_are_said(store: Path, content: str) -> None:
     (store / "probabilities" / "zarr.json").write_text(content)
-    assert outputs_in_stores(store.parent) == frozenset()
+    assert look_into_stores(store.parent)[0] == frozenset()
     with pytest.raises(PomError, match=r"zarr\.json"):
         open_volume(store.with_name("TS_1__A.mrc"))
 
@@ -137,3 +138,40 @@ def test_a_store_whose_list_of_outputs_is_damaged_is_told(store: Path) -> None:
     assert names == frozenset()
     assert list(damaged) == ["TS_1.ome.zarr"]
     assert "zarr.json is damaged" in damaged["TS_1.ome.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [("int8", (0, 127)), ("int16", (0, 255)), ("uint16", (0, 255)), ("float32", (-0.04, 1.04))],
+)
+def test_what_an_output_holds_is_read_as_it_is(tmp_path: Path, dtype: str, values: tuple[float, float]) -> None:
+    with MrcReader(write_values(tmp_path / "a.mrc", dtype, values)) as reader:
+        assert read_segmentation(reader, 0, 1).ravel().tolist() == pytest.approx(values)
+        assert read_segmentation(reader, 1, 1).shape == (0, 1, 2)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("dtype", "values", "fault"),
+    [
+        ("int8", (-1, 127), "values from -1 to 127, which a segmentation of int8 cannot have"),
+        ("int16", (-1, 2), "values from -1 to 2,"),
+        ("uint16", (0, 256), "values from 0 to 256,"),
+        ("float32", (0, 1.2), "values from 0 to 1.2,"),
+        ("float32", (0, np.nan), "holds NaN or infinite values"),
+        ("float32", (-np.inf, np.inf), "holds NaN or infinite values"),
+    ],
+)
+def test_what_no_output_holds_is_refused(tmp_path: Path, dtype: str, values: tuple[float, float], fault: str) -> None:
+    with (
+        MrcReader(write_values(tmp_path / "a.mrc", dtype, values)) as reader,
+        pytest.raises(PomError, match=rf"a\.mrc (has )?{fault}"),
+    ):
+        read_segmentation(reader, 0, 1)
+
+
+def write_values(path: Path, dtype: str, values: tuple[float, float]) -> Path:
+    """A volume of one slice, two voxels; what Pom itself does not write too."""
+    with mrcfile.new(path) as file:
+        file.set_data(np.array([[values]], dtype))
+    return path

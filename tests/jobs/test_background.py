@@ -158,7 +158,9 @@ def test_a_job_of_another_container_is_judged_by_its_claim(jobs: BackgroundJobs,
     claims = Claims(tmp_path / "jobs" / "claims")
     claim = claims.take("ok")
     assert claim is not None and jobs.reports()[0].state is State.RUNNING
-    with pytest.raises(PomError, match=f"runs on {socket.gethostname()}, in another container, and can only"):
+    with pytest.raises(
+        PomError, match=f"runs on {socket.gethostname()}, another container or machine of that name, and"
+    ):
         jobs.stop(job.id)
     claims.close()
     assert jobs.reports()[0].state is State.LOST

@@ -370,8 +370,8 @@ def test_only_the_dead_of_this_place_are_freed(tmp_path: Path, start: Start, mon
     dead.kill()
     claims, elsewhere = open_claims(tmp_path), f"{socket.gethostname()}@4026532281"
     with monkeypatch.context() as patch:
-        for module in ("claims", "locks"):
-            patch.setattr(f"pom.jobs.{module}.place", lambda: elsewhere)
+        for module in ("io.processes", "jobs.locks"):
+            patch.setattr(f"pom.{module}.place", lambda: elsewhere)
         assert not claims.free_dead("a") and claims.free(dead.pid) == []
         taken(claims, "d")
     assert not claims.free_dead("d") and not claims.free_dead("c") and not claims.free_dead("nobody's")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pom.errors import PomError
-from pom.jobs.ledger import InputFile, Ledger, Record, Try, WorkerNote
+from pom.jobs.ledger import MOST_TRIES, InputFile, Ledger, Record, Try, WorkerNote
 
 ODD_NAME = "lamella 3.1 [red] ä"
 
@@ -142,12 +142,29 @@ def test_tries_add_up_until_they_are_forgotten(ledger: Ledger) -> None:
     assert list(ledger.failures()) == ["TS_1"]
 
 
+@pytest.mark.parametrize("name", ["x" * 245, "TS_\udce9"])
+def test_no_more_tries_where_no_file_can_bear_the_name(ledger: Ledger, name: str) -> None:
+    assert [ledger.add_try("TS_1", attempt("a")), ledger.add_try("TS_1", attempt("b"))] == [1, 2]
+    assert ledger.add_try(name, attempt("c")) == MOST_TRIES
+    assert set(ledger.failures()) == {"TS_1"}
+
+
 def test_notes_are_one_a_worker(ledger: Ledger) -> None:
     for worker in (note("n2", 12, "TS_1"), note("n1", 12, "TS_2"), note("n1", 9, "TS_3"), note("n2", 12, "TS_4")):
         ledger.note(worker)
     assert ledger.workers() == [note("n1", 9, "TS_3"), note("n1", 12, "TS_2"), note("n2", 12, "TS_4")]
     ledger.drop("n1", 12)
     assert ledger.workers() == [note("n1", 9, "TS_3"), note("n2", 12, "TS_4")]
+
+
+def test_containers_of_one_host_name_have_notes_of_their_own(ledger: Ledger) -> None:
+    """In each of them the first process is number 1."""
+    notes = [note("n1", 1, f"TS_{number}").model_copy(update={"place": f"n1@{number}"}) for number in (1, 2)]
+    for one in notes:
+        ledger.note(one)
+    assert sorted(ledger.workers(), key=lambda each: each.place) == notes
+    ledger.drop("n1@1", 1)
+    assert ledger.workers() == notes[1:]
 
 
 def test_what_cannot_be_written_is_an_error_of_one_sentence(tmp_path: Path) -> None:

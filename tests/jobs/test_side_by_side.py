@@ -1,8 +1,10 @@
 import errno
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -105,6 +107,86 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
         parent.wait()
     pids = [int(note.read_text()) for note in notes]
     until(lambda: not any(is_alive(pid) for pid in pids))
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+from pathlib import Path
+from pom.io.atomic import atomic_path
+from pom.jobs import side_by_side
+
+side_by_side.SECONDS_TO_LEAVE = 1000
+
+def wait(name):
+    with atomic_path(Path(name)) as temporary:
+        temporary.write_text("half")
+        Path(f"{name}.pid").write_text(str(os.getpid()))
+        time.sleep(1000)
+
+def go_on(name):
+    signal.signal(signal.SIGTERM, lambda *_: Path(f"{name}.asked").touch())
+    Path(f"{name}.pid").write_text(str(os.getpid()))
+    while True:
+        time.sleep(1000)
+
+if __name__ == "__main__":
+    try:
+        list(side_by_side.side_by_side(globals()[sys.argv[1]], sys.argv[2:], 2))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("work", ["wait", "go_on"])
+def test_ctrl_c_ends_what_the_processes_are_at(tmp_path: Path, work: str) -> None:
+    script, names = tmp_path / "work.py", [tmp_path / "a", tmp_path / "b"]
+    script.write_text(INTERRUPTED)
+    parent = subprocess.Popen(
+        [sys.executable, script, work, *names],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        notes = [Path(f"{name}.pid") for name in names]
+        until(lambda: all(note.exists() and note.read_text() for note in notes))
+        os.killpg(parent.pid, signal.SIGINT)
+        if work == "go_on":  # they do not leave when they are told to, and a person loses patience
+            until(lambda: all(Path(f"{name}.asked").exists() for name in names))
+            os.killpg(parent.pid, signal.SIGINT)
+        assert parent.communicate(timeout=60) == ("interrupted\n", "")
+    finally:
+        parent.kill()
+    assert parent.returncode == 0
+    assert not any(is_alive(int(note.read_text())) for note in notes)
+    made = {"work.py", "a.pid", "b.pid"} | ({"a.asked", "b.asked"} if work == "go_on" else set())
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == made  # nothing half written
+
+
+def test_what_processes_log_is_logged_here(caplog: pytest.LogCaptureFixture) -> None:
+    # At the level of this process, which is that of --debug, and so that its handlers say each text once.
+    log = logging.getLogger("pom.measure.composition")
+    with caplog.at_level(logging.DEBUG, "pom"):
+        assert dict(side_by_side(log.debug, ["one", "two"], 2)) == {"one": None, "two": None}
+    assert {(each.name, each.levelno, each.getMessage()) for each in caplog.records} == {
+        (log.name, logging.DEBUG, "one"),
+        (log.name, logging.DEBUG, "two"),
+    }
+    assert os.getpid() not in {each.process for each in caplog.records}
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "pom"):
+        list(side_by_side(log.debug, ["one", "two"], 2))
+    assert not caplog.records
+
+
+def test_a_fault_of_the_program_tells_where_it_was() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(side_by_side(partial(divmod, 1), [0, 0], 2))
+    assert "work(item)" in caught.value.__notes__[0]
+    with pytest.raises(TypeError, match="cannot pickle"):
+        list(side_by_side(threading.Semaphore, [1, 2], 2))
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -248,6 +248,17 @@ def test_a_lost_claim_is_left_to_the_new_owner(step: Recording, claims: Claims, 
     assert step.done_names == ["TS_1", "TS_3", "TS_4"]
 
 
+def test_a_name_that_no_file_can_bear_fails_alone_and_once(step: Recording, claims: Claims) -> None:
+    # Such names are left out where tomograms are listed, but no worker may end by one.
+    long, not_text = "x" * 245, "TS_\udce9"
+    heard = work(step, claims, [long, "TS_1", not_text, "TS_2"])
+    assert heard.done == ["TS_1", "TS_2"]
+    assert set(heard.failed) == {long, not_text}
+    assert "File name too long" in heard.failed[long]
+    assert "UnicodeEncodeError" in heard.failed[not_text]
+    assert claims.holders() == {}
+
+
 def test_workers_begin_at_places_of_their_own() -> None:
     names = [f"TS_{number:03}" for number in range(100)]
     firsts = {from_own_place(names, f"host {number}")[0] for number in range(100)}

@@ -2,7 +2,8 @@
 
 A process that is killed (SIGKILL, power) can leave its temporary file behind. Such a leftover is hidden, never
 read, and removed by the next process that writes into that folder: at once if the process that made it ran on
-this machine and is gone, else when it has not been touched for a day.
+this machine, since that was started, and is gone, else when it has not been touched for a day. What was set aside for
+a new folder that never came is put back then.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import secrets
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +23,12 @@ from pom.errors import DiskError, PomError
 from pom.io.processes import is_running, place
 
 SECONDS_UNTIL_STALE = 24 * 3600.0
-_LEFTOVER = re.compile(r"^\..*\.pom-(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}(\.[^.]*)?$", re.DOTALL)
+_ASIDE = "-aside"
+_LEFTOVER = re.compile(
+    r"^\.(?P<stem>.*)\.pom-(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}"
+    rf"(?P<aside>{_ASIDE})?(?P<suffix>\.[^.]*)?$",
+    re.DOTALL,
+)
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -65,15 +71,21 @@ def atomic_path(path: Path, *, lasting: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields a new temporary folder beside ``path``, which becomes ``path`` at the end; that must be free then.
+def atomic_folder(path: Path, *, instead_of: Sequence[Path] | None = None) -> Iterator[Path]:
+    """Yields a new temporary folder beside ``path``, which becomes ``path`` at the end.
 
     On any exception the temporary folder is removed with all that is in it. The files in it are flushed to disk by
     whoever writes them.
 
+    Args:
+        path: the folder.
+        instead_of: files beside ``path`` that it takes the place of, and of an older ``path`` too: they are set aside,
+            the new folder gets its name, and only then are they removed. A process that is killed meanwhile leaves
+            either the old or the new. Without it, ``path`` must be free.
+
     Raises:
-        PomError: the folder cannot be written, or ``path`` is there at the end; one of the body names ``path`` where
-            it named the temporary folder.
+        PomError: the folder cannot be written, or ``path`` is there at the end and must not be; one of the body names
+            ``path`` where it named the temporary folder.
     """
     temporary = _temporary(path)
     try:
@@ -81,7 +93,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _sweep(path.parent)
         temporary.mkdir()
         yield temporary
-        temporary.rename(path)
+        if instead_of is None:
+            temporary.rename(path)
+        else:
+            _replace(temporary, path, instead_of)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError) and _concerns(error, path, temporary):
@@ -90,22 +105,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             raise type(error)(str(error).replace(str(temporary), str(path))) from error
         raise
     _flush_folder(path.parent)
-
-
-def discard_folder(path: Path) -> None:
-    """Removes a folder, if it is there, so that it is gone at once and never half there.
-
-    Raises:
-        PomError: it cannot be removed.
-    """
-    hidden = _temporary(path)
-    try:
-        path.rename(hidden)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise write_error(path, error) from error
-    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def remove_file(path: Path) -> None:
@@ -187,8 +186,46 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.stem}.pom-{_place()}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+def _replace(temporary: Path, path: Path, others: Sequence[Path]) -> None:
+    """Renames the temporary folder to ``path``, and removes what was there and the other files.
+
+    All that was there waits in one hidden folder. Whether ``path`` is there tells what is to become of it: so the old
+    ``path`` goes first, and comes back last.
+
+    Raises:
+        PomError: one of them cannot be renamed; then all are as they were.
+    """
+    aside = _temporary(path, _ASIDE)
+    try:
+        aside.mkdir()
+        for old in (path, *others):
+            with contextlib.suppress(FileNotFoundError):
+                old.rename(aside / old.name)
+        temporary.rename(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # the next process tries again
+            _put_back(aside, path.name)
+        if isinstance(error, OSError):
+            raise write_error(path, error) from error
+        raise
+    _flush_folder(path.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_back(aside: Path, last: str) -> None:
+    """Gives what was set aside its place again, unless something has come there since; ``last`` last.
+
+    Raises:
+        OSError: that cannot be; what was not put back is still set aside.
+    """
+    for old in sorted(aside.iterdir(), key=lambda old: old.name == last):
+        if not os.path.lexists(aside.parent / old.name):
+            old.rename(aside.parent / old.name)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _temporary(path: Path, mark: str = "") -> Path:
+    return path.with_name(f".{path.stem}.pom-{_place()}-{os.getpid()}-{secrets.token_hex(4)}{mark}{path.suffix}")
 
 
 def _place() -> str:
@@ -207,11 +244,16 @@ def _sweep(folder: Path) -> None:
             leftover = _LEFTOVER.match(entry.name)
             if leftover and _is_stale(entry, leftover["place"], int(leftover["pid"])):
                 with contextlib.suppress(OSError):
-                    _remove(entry)
+                    _clear(entry, leftover)
 
 
-def _remove(entry: os.DirEntry[str]) -> None:
-    if entry.is_dir(follow_symlinks=False):
+def _clear(entry: os.DirEntry[str], leftover: re.Match[str]) -> None:
+    """Removes a leftover, or puts back what was set aside for a folder that never came."""
+    made_for = f"{leftover['stem']}{leftover['suffix'] or ''}"
+    path = Path(entry.path)
+    if leftover["aside"] and not os.path.lexists(path.with_name(made_for)):
+        _put_back(path, made_for)
+    elif entry.is_dir(follow_symlinks=False):
         shutil.rmtree(entry.path, ignore_errors=True)
     else:
         Path(entry.path).unlink()

@@ -106,7 +106,7 @@ def read_header(path: Path) -> MrcHeader:
     if missing > 0:
         raise PomError(
             f"{path} is cut short: {missing} bytes are missing for {_sides(shape)} voxels of {dtype.name}; "
-            "copy or reconstruct it again."
+            f"{_how_to_replace(path)}."
         )
     origin = tuple(_number(record["origin"][axis]) for axis in "xyz")
     return MrcHeader(path, shape, dtype, _voxel_size(record), (origin[0], origin[1], origin[2]), data_offset)
@@ -371,6 +371,13 @@ def _new_header(
 def _number(value: Any) -> float:
     number = float(value)
     return number if math.isfinite(number) else 0.0
+
+
+def _how_to_replace(path: Path) -> str:
+    """What to do about a damaged file, as the end of a sentence; ``__`` marks a segmentation."""
+    if "__" in path.stem:
+        return "copy it again, or remove it and segment again, outputs of networks with 'pom shared process'"
+    return "copy or reconstruct it again"
 
 
 def _sides(shape: tuple[int, int, int]) -> str:

@@ -5,6 +5,7 @@ class, and, where wanted, ``probabilities``, an image with a channel for each ou
 """
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pom import __version__
+from pom.errors import PomError
 from pom.io import ome_zarr_metadata as ome
 from pom.io.ome_zarr_metadata import Colour, Grid, Triple
-from pom.io.volume_files import POM, PROBABILITIES, VolumeReader
+from pom.io.volume_files import POM, PROBABILITIES, VolumeReader, read_segmentation
 from pom.io.zarr_files import read_metadata, whole_file_store, write_group
 from pom.volumes.binning import bin_mean
 from pom.volumes.pyramid import Factors, bin_labels, binned_shape, level_factors
@@ -93,12 +95,38 @@ def write_ome_zarr(folder: Path, contents: Contents) -> None:
 
 
 def made_from(store: Path) -> Any:
-    """What a store says that it was made from, as ``Contents`` gave it.
+    """What a store says that it was made from, as ``Contents`` gave it; None if Pom did not write it.
 
     Raises:
         PomError: there is no store, or it is damaged.
     """
-    return read_metadata(store).get("attributes", {}).get(POM, {}).get("made_from")
+    about = _about(store)
+    return None if about is None else about.get("made_from")
+
+
+def check_own(store: Path) -> None:
+    """Makes sure that nothing but what Pom wrote would be replaced by a store, or an empty folder.
+
+    Raises:
+        PomError: something else has that name.
+    """
+    if not os.path.lexists(store) or _is_own(store):
+        return
+    raise PomError(f"{store} is damaged, or not one that Pom wrote, so it is not replaced: move it away.")
+
+
+def _is_own(store: Path) -> bool:
+    try:
+        return next(store.iterdir(), None) is None or _about(store) is not None
+    except (OSError, PomError):
+        return False
+
+
+def _about(store: Path) -> dict[str, Any] | None:
+    """Pom's own part of the attributes; what other programs write there may be anything."""
+    attributes = read_metadata(store).get("attributes")
+    about = attributes.get(POM) if isinstance(attributes, dict) else None
+    return about if isinstance(about, dict) else None
 
 
 def _write_density(folder: Path, contents: Contents, n_smaller: int) -> None:
@@ -138,7 +166,7 @@ def _write_probabilities(folder: Path, contents: Contents, n_smaller: int) -> No
     dtype = _probability_type(first.dtype, quantised=contents.quantised)
 
     def reader(source: VolumeReader) -> Read:
-        return lambda start, stop: _as(source.read(start, stop), dtype)
+        return lambda start, stop: _as(read_segmentation(source, start, stop), dtype)
 
     reads = [reader(source) for source in contents.outputs.values()]
     grids = _write_image(folder, reads, shape, dtype, grid, _binned, (ome.CHANNEL, *ome.SPACE), n_smaller)

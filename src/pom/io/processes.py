@@ -19,12 +19,21 @@ _DEAD = ("Z", "X")
 
 
 def place() -> str:
-    """Where a process number means something: the host, ``HOST``, or a container on it, ``HOST@4026532281``."""
-    try:
-        namespace = re.sub(r"\D", "", str((PROC / "self" / "ns" / "pid").readlink()))
-    except OSError:
-        namespace = ""
-    return f"{socket.gethostname()}@{namespace}" if namespace not in ("", _OF_THE_MACHINE) else socket.gethostname()
+    """Where a process number means something: a machine since its start, ``HOST@~1c0ffee5``, or a container on it.
+
+    A container has its namespace too, ``HOST@4026532281~1c0ffee5``. The start tells machines of one name apart, and
+    processes of before from those of now; where the system tells neither, the place is ``HOST`` alone.
+    """
+    boot = _boot()[:8]
+    start = f"~{boot}" if boot else ""
+    within = f"{_namespace()}{start}"
+    return f"{socket.gethostname()}@{within}" if within else socket.gethostname()
+
+
+def is_here(noted: str) -> bool:
+    """Whether a place is that of this process; one that an earlier version noted, without the start, counts as well."""
+    here = place()
+    return noted == here or ("~" not in noted and noted == here.partition("~")[0].removesuffix("@"))
 
 
 def host_of(place: str) -> str:
@@ -54,6 +63,23 @@ def identity_of(pid: int) -> str:
     """What tells a living process of this place from all others before and after it; empty where it cannot be told."""
     state, identity = _look(pid)
     return "" if state in _DEAD else identity
+
+
+def _namespace() -> str:
+    """The container's namespace of processes; empty outside, and where the system does not tell."""
+    try:
+        namespace = re.sub(r"\D", "", str((PROC / "self" / "ns" / "pid").readlink()))
+    except OSError:
+        return ""
+    return "" if namespace == _OF_THE_MACHINE else namespace
+
+
+def _boot() -> str:
+    """What tells the start of this machine from all others; empty where the system does not tell."""
+    try:
+        return (PROC / "sys" / "kernel" / "random" / "boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _look(pid: int) -> tuple[str, str]:

@@ -95,6 +95,11 @@ def write_tomogram_summary(path: Path, summary: TomogramSummary) -> None:
     write_json(path, summary.model_dump(mode="json"), lasting=False)
 
 
+def unlike_flags(unlike: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Whether tomograms are unlike the training data, as pandas' nullable booleans; not known where that is not."""
+    return (unlike > 1).astype("boolean").mask(unlike.isna())
+
+
 def percent_columns(columns: Iterable[object]) -> tuple[str, ...]:
     """Those columns of the table that are features' shares in percent, in their order."""
     names = [str(column) for column in columns]
@@ -183,7 +188,7 @@ def read_table(paths: Sequence[Path]) -> "pd.DataFrame | None":
 
     Returns:
         Indexed by the tomograms' names (texts), which the index is called after; figures as float64, NaN where not
-        known.
+        known; the flag as pandas' nullable boolean.
 
     Raises:
         PomError: the file is damaged or cannot be read.
@@ -237,11 +242,19 @@ def _tidy(table: "pd.DataFrame") -> "pd.DataFrame":
     table.index = pd.Index([str(name) for name in table.index], dtype=object, name=TOMOGRAM)
     table = table.loc[~table.index.duplicated(keep="last"), ~table.columns.duplicated()]
     if UNLIKE_FLAG in table:
-        flags = table[UNLIKE_FLAG].map(lambda flag: str(flag).casefold() in ("true", "1", "1.0"))
-        table = table.assign(**{UNLIKE_FLAG: flags.astype(bool)})
+        table = table.assign(**{UNLIKE_FLAG: _flags(table)})
     numbers = {
         column: pd.to_numeric(table[column], errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
         for column in table.columns
         if column != UNLIKE_FLAG
     }
     return pd.DataFrame({column: numbers.get(column, table[column]) for column in table.columns}, index=table.index)
+
+
+def _flags(table: "pd.DataFrame") -> "pd.Series[Any]":
+    flags = table[UNLIKE_FLAG]
+    known = flags.notna()
+    if UNLIKE in table:  # earlier versions wrote False where nothing was known
+        known &= table[UNLIKE].notna()
+    read = flags.map(lambda flag: str(flag).casefold() in ("true", "1", "1.0")).astype("boolean")
+    return read.where(known)

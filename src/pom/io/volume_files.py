@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pom.errors import PomError
 from pom.io.mrc import MrcReader, VolumeHeader
 from pom.io.zarr_files import METADATA, read_metadata, reason_of
+from pom.volumes.normalise import segmentation_top
 
 SEPARATOR = "__"
 """As in ``pom.project.names``."""
@@ -62,6 +63,35 @@ def open_volume(path: Path) -> VolumeReader:
     return MrcReader(path) if index is None else ZarrReader(store, index)
 
 
+def read_segmentation(reader: VolumeReader, z_start: int, z_stop: int) -> NDArray[Any]:
+    """Slices ``z_start`` to ``z_stop`` - 1 of a network's output, (z, y, x), as they are stored.
+
+    Raises:
+        PomError: the file cannot be read, or holds values that an output of its type cannot have.
+    """
+    stored = reader.read(z_start, z_stop)
+    if stored.size:
+        top_between(reader.header, float(stored.min()), float(stored.max()))
+    return stored
+
+
+def top_between(header: VolumeHeader, low: float, high: float) -> float:
+    """The value that stands for 1 in a segmentation with values from ``low`` to ``high``, as ``segmentation_top``.
+
+    Raises:
+        PomError: a segmentation of this type has no such values.
+    """
+    if not math.isfinite(low + high):
+        raise PomError(f"{header.path} holds NaN or infinite values: segment the tomogram again.")
+    top = segmentation_top(header.dtype, low, high)
+    if top is None:
+        raise PomError(
+            f"{header.path} has values from {low:g} to {high:g}, which a segmentation of {header.dtype.name} cannot"
+            " have: make it again."
+        )
+    return top
+
+
 def stored_at(path: Path) -> Path:
     """The file whose size and time tell whether a volume has changed, and whether it is there: where it is stored.
 
@@ -84,14 +114,6 @@ def volume_status(path: Path) -> os.stat_result:
         return path.stat()
     except FileNotFoundError:
         return stored_at(path).stat()
-
-
-def outputs_in_stores(folder: Path) -> frozenset[str]:
-    """The names that the outputs in the OME-Zarrs of a folder go by: ``TS_001__Vesicle.mrc``.
-
-    As ``look_into_stores``; damaged stores hold nothing.
-    """
-    return look_into_stores(folder)[0]
 
 
 def look_into_stores(folder: Path) -> tuple[frozenset[str], dict[str, str]]:

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pom.errors import PomError
 from pom.io.atomic import write_error, write_json
-from pom.io.processes import identity_of, is_running, place
+from pom.io.processes import identity_of, is_here, is_running, place
 from pom.io.stamps import FileStamp, file_stamp
 from pom.jobs.claims import Claims
 from pom.project.listing import list_files
@@ -164,10 +164,9 @@ class BackgroundJobs:
             raise PomError(f"There is no job {identifier!r}: it may have been removed as one of the oldest.")
         if self._state(job) is not State.RUNNING:
             return
-        if job.place != place():
-            container = ", in another container," if job.host == socket.gethostname() else ""
-            where = f"{job.host}{container}"
-            raise PomError(f"'pom {' '.join(job.command)}' runs on {where} and can only be stopped there.")
+        if not is_here(job.place):
+            other = ", another container or machine of that name," if job.host == socket.gethostname() else ""
+            raise PomError(f"'pom {' '.join(job.command)}' runs on {job.host}{other} and can only be stopped there.")
         try:
             os.killpg(job.pid, signal.SIGTERM)
         except ProcessLookupError:
@@ -196,7 +195,7 @@ class BackgroundJobs:
             if job.exit_status == 0:
                 return State.DONE
             return State.STOPPED if job.stopped else State.FAILED
-        if job.place == place():
+        if is_here(job.place):
             return State.RUNNING if is_running(job.pid, job.process) else State.LOST
         # The processes of another host, or container, cannot be seen from here, but its claim can.
         return State.RUNNING if self._claims.is_taken(_claim_name(job.command)) else State.LOST

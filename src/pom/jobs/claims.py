@@ -19,7 +19,7 @@ from flufl.lock import SEP
 
 from pom.errors import PomError
 from pom.io.atomic import write_error
-from pom.io.processes import host_of, is_running, place
+from pom.io.processes import host_of, is_here, is_running
 from pom.jobs.locks import ExpiringLock, FolderClock, Owner, end_claim, owner_of, read_lock
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Holder:
     @property
     def is_here(self) -> bool:
         """Whether it runs where its number means something to this process, too."""
-        return self.place == place()
+        return is_here(self.place)
 
     @property
     def is_dead(self) -> bool:
@@ -127,9 +127,9 @@ class Claims:
 
     def free(self, pid: int) -> list[str]:
         """Ends at once all claims of a process of this place that is known to be dead; returns their names."""
-        freed, here = [], place()
+        freed = []
         for entry, owner in self._listing():
-            if owner is None or (owner.place, owner.pid) != (here, pid):
+            if owner is None or owner.pid != pid or not is_here(owner.place):
                 continue
             if end_claim(self._folder / owner.lock, entry.name):
                 freed.append(_name(owner.lock))

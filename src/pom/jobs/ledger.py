@@ -5,6 +5,7 @@ number of hosts may read and write without a lock. The name of a tomogram is the
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -92,6 +93,8 @@ class WorkerNote(Entry):
     """What one worker is at."""
 
     host: str
+    place: str = ""
+    """Where its number means something (see ``pom.io.processes.place``); empty in a note of an earlier version."""
     pid: int
     device: str
     tomogram: str
@@ -189,10 +192,21 @@ class Ledger:
 
     # Failures
 
-    def add_try(self, name: str, attempt: Try) -> None:
-        """Adds a failed attempt to those of a tomogram; only who holds its claim may do so."""
+    def add_try(self, name: str, attempt: Try) -> int:
+        """Adds a failed attempt to those of a tomogram; only who holds its claim may do so.
+
+        Returns:
+            How many there are now; the most there may be where no file can bear the name, as one more try would be
+            noted no better.
+        """
         tries = Tries(tomogram=name, tries=(*self.tries(name), attempt))
-        _write(self._failures / f"{name}{ENDING}", tries)
+        try:
+            _write(self._failures / f"{name}{ENDING}", tries)
+        except (PomError, UnicodeError) as error:
+            if not is_fault_of_name(error):
+                raise
+            return MOST_TRIES
+        return len(tries.tries)
 
     def tries(self, name: str) -> tuple[Try, ...]:
         """The failed attempts at a tomogram, oldest first."""
@@ -213,19 +227,25 @@ class Ledger:
     def note(self, worker: WorkerNote) -> None:
         """Writes what a worker is at, in place of its last note."""
         # Nobody needs it after a power failure, and it is written before every tomogram.
-        _write(self._worker(worker.host, worker.pid), worker, lasting=False)
+        _write(self._worker(worker.place or worker.host, worker.pid), worker, lasting=False)
 
-    def drop(self, host: str, pid: int) -> None:
+    def drop(self, place: str, pid: int) -> None:
         """Removes the note of a worker, if there is one."""
-        _remove(self._worker(host, pid))
+        _remove(self._worker(place, pid))
 
     def workers(self) -> list[WorkerNote]:
         """All notes, sorted by host and process; a worker that was killed leaves its last one."""
         notes = (_read(WorkerNote, self._workers / f"{name}{ENDING}") for name in _names(self._workers))
         return sorted((note for note in notes if note is not None), key=lambda note: (note.host, note.pid))
 
-    def _worker(self, host: str, pid: int) -> Path:
-        return self._workers / f"{host}-{pid}{ENDING}"
+    def _worker(self, place: str, pid: int) -> Path:
+        return self._workers / f"{place}-{pid}{ENDING}"
+
+
+def is_fault_of_name(error: Exception) -> bool:
+    """Whether something was not written for the tomogram's name alone: it is too long, or not UTF-8."""
+    cause = error.__cause__
+    return isinstance(error, UnicodeError) or (isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG)
 
 
 def _write(path: Path, entry: Entry, *, lasting: bool = True) -> None:

@@ -12,6 +12,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Literal
 
 from pom.errors import PomError
+from pom.io.processes import place
 from pom.jobs.claims import Claims
 from pom.jobs.ledger import MOST_TRIES, Ledger, Try
 
@@ -159,19 +160,19 @@ class Pool:
         """Frees what a dead worker had, and notes the try; returns whether that tomogram had failed before."""
         assert process.pid is not None
         host, now, failed_before = socket.gethostname(), time.time(), False
-        notes = {note.tomogram: note for note in self._ledger.workers() if (note.host, note.pid) == (host, process.pid)}
+        who = place(), process.pid
+        notes = {note.tomogram: note for note in self._ledger.workers() if (note.place, note.pid) == who}
         for name in self._claims.free(process.pid):
             since, worker_log = (notes[name].since, notes[name].log) if name in notes else (now, "")
             attempt = Try(
                 host=host, device=slot.device, started=since, seconds=now - since, reason=reason, traceback="",
                 log=worker_log,
             )  # fmt: skip
-            self._ledger.add_try(name, attempt)
-            tries = len(self._ledger.tries(name))
+            tries = self._ledger.add_try(name, attempt)
             failed_before = failed_before or tries > 1
             if tries >= MOST_TRIES:
                 self._hear(Message("failed", name, reason))
-        self._ledger.drop(host, process.pid)
+        self._ledger.drop(*who)
         return failed_before
 
     def _stop_all(self) -> None:
@@ -190,7 +191,7 @@ class Pool:
         for process in processes:
             assert process.pid is not None
             self._claims.free(process.pid)
-            self._ledger.drop(socket.gethostname(), process.pid)
+            self._ledger.drop(place(), process.pid)
 
 
 def _meaning(exit_code: int | None) -> str:

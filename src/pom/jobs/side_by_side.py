@@ -3,25 +3,39 @@
 Nor does one that kills its process, where there are several; a process alone is the command itself.
 """
 
+import contextlib
 import errno
+import logging
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
+import sys
 import threading
+import time
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from logging.handlers import QueueHandler
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from types import FrameType
+from typing import Any, TypeVar
 
 from pom.errors import DiskError, PomError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PACKAGE = "pom"
+"""The logger of all that this program says."""
 MOST_BY_ITSELF = 8
 """More processes fill the memory sooner than they gain time, so that a person should say so."""
+SECONDS_TO_LEAVE = 2.0
+"""How long processes that are told to stop may take to remove what they have half written."""
 
 
 def usual_processes() -> int:
@@ -38,6 +52,9 @@ def side_by_side(
 ) -> Iterator[tuple[Item, Result | PomError]]:
     """Does ``work`` for each item and yields the item and what came of it, in the order in which it is done.
 
+    What the package logs in the processes is logged in this one. Whatever ends this early, Ctrl-C among it, ends what
+    the processes are at.
+
     Args:
         work: importable by name, or a ``functools.partial`` of such a function. A PomError of it is yielded in place
             of a result, and so is one for a disk that failed or memory that ran out; any other exception is a fault
@@ -48,32 +65,38 @@ def side_by_side(
         fatal: errors that would be no different for the next item; they are raised.
     """
     processes = min(processes, len(items))
+    tried = partial(_tried, work, fatal)
     if processes <= 1:
         for item in items:
-            yield item, _tried(work, fatal, item)
+            yield item, tried(item)
         return
-    waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
-    for item in items:
-        waiting.put(item)
-    done: queue.SimpleQueue[tuple[Item, Result | PomError] | BaseException] = queue.SimpleQueue()
-    stopped = threading.Event()
-    # A process each, so that it is known which tomogram a process died on.
-    threads = [
-        threading.Thread(target=_serve, args=(partial(_tried, work, fatal), waiting, done, stopped), daemon=True)
-        for _ in range(processes)
-    ]
+    waiting = deque(items)
+    children: list[_Child] = []
+    busy: dict[Connection, tuple[_Child, Item]] = {}
     try:
-        for thread in threads:
-            thread.start()
-        for _ in items:
-            answer = done.get()
-            if isinstance(answer, BaseException):
-                raise answer
-            yield answer
+        for item in (waiting.popleft() for _ in range(processes)):
+            child = _started(tried, children)
+            busy[child.connection] = child, item
+            child.give(item)
+        while busy:
+            for ready in wait(list(busy)):
+                assert isinstance(ready, Connection)
+                child, item = busy[ready]
+                answer = child.hear()
+                if answer is None:
+                    continue
+                del busy[ready]
+                if waiting:  # before whoever asked looks at the answer
+                    child = _started(tried, children) if answer.died else child
+                    busy[child.connection] = child, waiting.popleft()
+                    child.give(busy[child.connection][1])
+                else:
+                    child.dismiss()
+                if answer.error is not None:
+                    raise answer.error
+                yield item, answer.result
     finally:
-        stopped.set()
-        for thread in threads:
-            thread.join()
+        _end(children)
 
 
 def _tried(work: Callable[[Item], Result], fatal: tuple[type[PomError], ...], item: Item) -> Result | PomError:
@@ -99,42 +122,149 @@ def _fault_of_disk(error: OSError) -> PomError:
     return PomError(f"The disk or network failed{where} ({error.strerror or error}): check it, then run this again.")
 
 
-def _serve(
-    work: Callable[[Item], Result | PomError],
-    waiting: "queue.SimpleQueue[Item]",
-    done: "queue.SimpleQueue[tuple[Item, Result | PomError] | BaseException]",
-    stopped: threading.Event,
-) -> None:
-    """Has a process do what waits, until nothing does; one that died is replaced."""
-    executor = _executor()
+@dataclass(frozen=True)
+class _Answer:
+    """What a process says of an item. ``error``: a fatal one, or a fault of the program. ``died``: it is no more."""
+
+    result: Any = None
+    error: BaseException | None = None
+    died: bool = False
+
+
+class _Child:
+    """A process that does one item after the other; which one it died on is known."""
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, self._theirs = context.Pipe()
+        level = logging.getLogger(PACKAGE).getEffectiveLevel()
+        self.process = context.Process(target=_serve, args=(self._theirs, work, level), daemon=True)
+        self._dismissed = False
+
+    def start(self) -> None:
+        """Starts it, deaf to Ctrl-C, which reaches all processes of a terminal, from its very beginning."""
+        resource_tracker.ensure_running()  # begun by the first process, it would have that one hear Ctrl-C
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+            self._theirs.close()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def give(self, item: Any) -> None:
+        """Has it do an item."""
+        with contextlib.suppress(BrokenPipeError):  # it died while it waited, which is heard next
+            self.connection.send(item)
+
+    def hear(self) -> _Answer | None:
+        """Waits for what it says next; what it logs is logged here, and no answer."""
+        try:
+            said: _Answer | logging.LogRecord = self.connection.recv()
+        except (EOFError, OSError):
+            self.dismiss()
+            reason = "The process that had it ended at once, perhaps for want of memory."
+            return _Answer(PomError(reason), died=True)
+        if isinstance(said, _Answer):
+            return said
+        logging.getLogger(said.name).handle(said)
+        return None
+
+    def dismiss(self) -> None:
+        """Lets it end, as nothing more comes."""
+        self._dismissed = True
+        self.connection.close()
+
+    def stop(self) -> None:
+        """Ends what it is at."""
+        if not self._dismissed and self.process.pid is not None:
+            self.dismiss()
+            self.process.terminate()
+
+
+def _started(work: Callable[[Any], Any], children: list[_Child]) -> _Child:
+    child = _Child(work)
+    children.append(child)  # first, or it would be forgotten where Ctrl-C comes now
+    child.start()
+    return child
+
+
+def _end(children: Sequence[_Child]) -> None:
+    """Ends the processes, and what they are at; whatever is half written they remove, if that does not take long."""
+    begun = [child for child in children if child.process.pid is not None]
     try:
-        while not stopped.is_set():
-            item = waiting.get_nowait()
-            try:
-                done.put((item, executor.submit(work, item).result()))
-            except BrokenProcessPool:
-                executor = _executor()
-                done.put((item, PomError("The process that had it ended at once, perhaps for want of memory.")))
-    except queue.Empty:
-        pass
-    except BaseException as error:  # whoever waits for the answers is to raise it
-        done.put(error)
-    finally:
-        executor.shutdown(cancel_futures=True)
+        for child in begun:
+            child.stop()
+        deadline = time.monotonic() + SECONDS_TO_LEAVE
+        for child in begun:
+            child.process.join(max(0.0, deadline - time.monotonic()))
+    finally:  # also where Ctrl-C comes once more; the next process that writes there removes what they leave
+        for child in begun:
+            child.process.kill()
+        for child in begun:
+            child.process.join()
 
 
-def _executor() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_prepare)
+# What follows runs in such a process.
 
 
-def _prepare() -> None:
-    """Prepares a process: it leaves Ctrl-C, which reaches all, to the one that started it, and ends with that one."""
+class _Telling(QueueHandler):
+    """Tells the process that started this one: what came of an item, and what is logged, by whichever thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(queue.SimpleQueue())
+        self._connection = connection
+        self._mutex = threading.Lock()
+
+    def tell(self, said: _Answer | logging.LogRecord) -> None:
+        with self._mutex:
+            self._connection.send(said)
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # nobody is there any more to read it
+            self.tell(record)
+
+
+def _serve(connection: Connection, work: Callable[[Any], Any], level: int) -> None:
+    """Does the items that come, until no more will; the process ends here, whatever its threads are still at."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    telling = _Telling(connection)
+    package = logging.getLogger(PACKAGE)
+    package.addHandler(telling)
+    package.setLevel(level)
+    try:
+        while True:
+            _answer(work, connection.recv(), telling)
+    except (EOFError, OSError, SystemExit):  # nothing more comes
+        pass
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _answer(work: Callable[[Any], Any], item: Any, telling: _Telling) -> None:
+    try:
+        telling.tell(_Answer(work(item)))
+    except Exception as error:
+        said = "".join(traceback.format_exception(error)).rstrip()
+        try:
+            error.add_note(f"It was raised in a process of its own:\n{said}")
+            telling.tell(_Answer(error=pickle.loads(pickle.dumps(error))))
+        except Exception:  # not every exception can be handed over
+            telling.tell(_Answer(error=RuntimeError(said)))
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """Ends what this process is at as an exception would, so that half-written files are removed."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit
 
 
 def _end_with_parent() -> None:
-    # Without this, the processes of one that is killed would wait for work for ever.
+    # Without this, the processes of one that is killed would go on for nobody.
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pom.errors import DiskError, PomError
+from pom.io.processes import place
 from pom.jobs.claims import Claim, ClaimLost, Claims
-from pom.jobs.ledger import MOST_TRIES, Ledger, Try, WorkerNote
+from pom.jobs.ledger import MOST_TRIES, Ledger, Try, WorkerNote, is_fault_of_name
 
 log = logging.getLogger(__name__)
 
@@ -117,10 +118,9 @@ class Worker:
                     time.sleep(SECONDS_BETWEEN_LOOKS)
                     continue
                 (name, reading), ahead = ahead, None
-                claim = self._claims.take(name)
+                claim = self._claim(name)
                 if claim is None:
                     reading.cancel()
-                    self._waiting.append(name)
                     continue
                 with claim:
                     # It may have been done between the look and the claim.
@@ -129,7 +129,7 @@ class Worker:
                         self._do(claim, reading)
         finally:
             reader.shutdown(wait=False, cancel_futures=True)
-            self._ledger.drop(self._identity.host, os.getpid())
+            self._ledger.drop(place(), os.getpid())
 
     def _read_next(self, reader: ThreadPoolExecutor) -> tuple[str, Future[Any]] | None:
         """Begins to read the next tomogram that is to be done and that nobody has; None where there is none now."""
@@ -149,12 +149,27 @@ class Worker:
             return True
         return len(self._ledger.tries(name)) >= MOST_TRIES
 
+    def _claim(self, name: str) -> Claim | None:
+        """Claims a tomogram; one that another worker has waits, and one whose name no claim can bear has failed."""
+        try:
+            claim = self._claims.take(name)
+        except (PomError, UnicodeError) as error:
+            if not is_fault_of_name(error):
+                raise
+            self._tell.failed(name, reason_of(error))
+            return None
+        if claim is None:
+            self._waiting.append(name)
+        return claim
+
     def _do(self, claim: Claim, reading: Future[Any]) -> None:
         name, started, who = claim.name, time.time(), self._identity
-        self._ledger.note(
-            WorkerNote(host=who.host, pid=os.getpid(), device=who.device, tomogram=name, since=started, log=who.log)
-        )
         try:
+            note = WorkerNote(
+                host=who.host, place=place(), pid=os.getpid(), device=who.device, tomogram=name, since=started,
+                log=who.log,
+            )  # fmt: skip
+            self._ledger.note(note)
             self._step.do(name, reading.result(), claim.check)
         except ClaimLost:
             log.warning("%s was taken over by another worker, which does it now.", name)
@@ -175,8 +190,7 @@ class Worker:
             host=who.host, device=who.device, started=started, seconds=time.time() - started, reason=reason,
             traceback="".join(traceback.format_exception(error)), log=who.log,
         )  # fmt: skip
-        self._ledger.add_try(name, attempt)
-        tries = len(self._ledger.tries(name))
+        tries = self._ledger.add_try(name, attempt)
         log.debug("%s failed, try %d of %d:", name, tries, MOST_TRIES, exc_info=error)
         if tries < MOST_TRIES:
             # At the end of the list, so that another worker meets it first where there is one.
