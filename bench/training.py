@@ -31,8 +31,8 @@ from pom.networks.devices import choose_devices
 from pom.project.paths import CONFIGURATION_FILE, Project
 from pom.sampling.patches import PatchSet
 from pom.training.data import LabelledPatches
-from pom.training.loop import TrainingState
 from pom.training.objectives import single_patches
+from pom.training.state import TrainingState
 from pom.workflow.single_initialize import single_initialize
 from pom.workflow.single_train import load_datasets, single_train
 from published_recipe import train_published

@@ -26,7 +26,7 @@ from pom.networks.devices import Devices
 from pom.networks.unet import UNet
 from pom.project.paths import Project
 from pom.sampling import augmentation, boxes
-from pom.training import loop, objectives, run
+from pom.training import objectives, run, state
 from pom.workflow.process_tomograms import Redo
 from pom.workflow.single_initialize import single_initialize
 from pom.workflow.single_process import single_process
@@ -73,7 +73,7 @@ CHANGES: dict[str, tuple[dict[str, object], list[Change]]] = {
     "learning rate 1e-2": ({"learning_rate": 1e-2}, []),
     "batch 16": ({"single_model_batch_size": 16}, []),
     "float32": ({"precision": "float32"}, []),
-    "no averaged weights": ({}, [constant(loop, DECAY=0.0)]),
+    "no averaged weights": ({}, [constant(state, DECAY=0.0)]),
     "rare pixels weigh no more": ({}, [constant(objectives, RARITY=0.0)]),
     "rare pixels weigh fully": ({}, [constant(objectives, RARITY=1.0)]),
     "each patch once an epoch": ({}, [each_patch_once]),

@@ -14,8 +14,8 @@ from pom.networks.unet import UNet
 from pom.training.data import LabelledPatches
 from pom.training.familiarity import familiarity_of
 from pom.training.fit import fit
-from pom.training.loop import Plan
 from pom.training.objectives import single_objective
+from pom.training.plan import Plan
 
 WIDTHS = (8, 16)
 Volume = NDArray[np.float32]

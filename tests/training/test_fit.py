@@ -21,8 +21,9 @@ from pom.networks.devices import Devices
 from pom.networks.unet import UNet
 from pom.training.data import EpochBatches, LabelledPatches
 from pom.training.fit import Trained, fit, step_size
-from pom.training.loop import STATE, Plan, TrainingState, fingerprint, forget_training
 from pom.training.objectives import single_objective
+from pom.training.plan import Plan
+from pom.training.state import STATE, TrainingState, fingerprint, forget_training
 from pom.training.task import NetworkTask
 
 WIDTHS = (8, 16)
@@ -90,15 +91,15 @@ from pathlib import Path
 sys.path[:0] = {paths!r}
 import test_fit
 from lightning.pytorch.callbacks import Callback
-import pom.training.loop as loop
+from pom.training.state import TrainingState
 
 class Interrupt(Callback):
     def on_train_batch_end(self, trainer, task, outputs, batch, index):
         if trainer.current_epoch == 3 and index == 1:
             os.kill(os.getpid(), signal.{signal})
 
-original = loop.TrainingState.callbacks
-loop.TrainingState.callbacks = lambda self, *args: [*original(self, *args), Interrupt()]
+original = TrainingState.callbacks
+TrainingState.callbacks = lambda self, *args: [*original(self, *args), Interrupt()]
 try:
     test_fit.train(Path({folder!r}), test_fit.plan())
 except KeyboardInterrupt:
@@ -216,7 +217,7 @@ def test_without_its_best_epoch_a_training_does_not_end_with_the_last(
     def restore(state: TrainingState, task: NetworkTask) -> None:
         (path,) = (tmp_path / STATE).glob("*/best.ckpt")
         path.write_bytes(path.read_bytes()[:1000]) if torn else path.unlink()
-        monkeypatch.setattr("pom.training.loop.is_first_process", lambda: first)
+        monkeypatch.setattr("pom.training.state.is_first_process", lambda: first)
         original(state, task)
 
     with monkeypatch.context() as patch:
@@ -240,6 +241,7 @@ sys.path[:0] = {paths!r}
 import test_fit
 import pom.training.loop as loop
 from lightning.pytorch.callbacks import Callback
+from pom.training.state import TrainingState
 from pom.training.team import Team, is_first_process
 
 class Interrupt(Callback):
@@ -249,8 +251,8 @@ class Interrupt(Callback):
             os.kill(os.getpid(), {sigterm})
 
 if sys.argv[1] != "nobody":
-    original = loop.TrainingState.callbacks
-    loop.TrainingState.callbacks = lambda self, *args: [*original(self, *args), Interrupt()]
+    original = TrainingState.callbacks
+    TrainingState.callbacks = lambda self, *args: [*original(self, *args), Interrupt()]
 loop.team_of = lambda devices: (Team(per_node=2), devices)
 try:
     trained = test_fit.train(Path({folder!r}), test_fit.plan(4))
@@ -344,3 +346,27 @@ def test_batches_shrink_only_where_there_are_few_patches() -> None:
     assert step_size(48, 32) == 6
     assert step_size(10, 32) == 4
     assert step_size(2, 32) == 2
+
+
+def test_checkpoints_need_no_room_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    assert len(train(tmp_path / "network", plan(2)).history) == 2
+
+
+def test_a_full_disk_leaves_the_last_whole_epoch_to_go_on_from(
+    tmp_path: Path, disk_of: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    straight = train(tmp_path / "straight", plan(3))
+    (checkpoint,) = (tmp_path / "straight" / STATE).glob("*/last.ckpt")
+    disk = disk_of(f"{checkpoint.stat().st_size * 3 // 2048}k")
+    with pytest.raises(PomError, match=r"disk is full, so .*last\.ckpt was not written"):
+        train(disk, plan(3))
+    # The second epoch found no room beside the first.
+    (kept,) = (disk / STATE).glob("*/*")
+    assert torch.load(kept, weights_only=True)["epoch"] == 0
+    subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
+    caplog.set_level("INFO")
+    resumed = train(disk, plan(3))
+    assert "Going on with the interrupted training" in caplog.text
+    assert [row["epoch"] for row in resumed.history] == [1, 2, 3]
+    assert same(weights(resumed), weights(straight))

@@ -21,7 +21,7 @@ from pom.networks.devices import Devices
 from pom.networks.unet import UNet, trunk_of
 from pom.project.paths import Project
 from pom.training import pretraining, run
-from pom.training.loop import STATE, TrainingState
+from pom.training.state import STATE, TrainingState
 from pom.workflow.overview import overview
 from pom.workflow.pretrain import pretrain
 from pom.workflow.shared_train import shared_train
@@ -135,7 +135,7 @@ def test_tomograms_that_cannot_be_used_are_left_out_and_said(
 
 def test_without_any_tomogram_to_use(make_project: MakeProject) -> None:
     project = make_project(tomograms=())
-    with pytest.raises(PomError, match="There are no tomograms in"):
+    with pytest.raises(PomError, match=r"There are no tomograms \(\.mrc\) in .*; put some there"):
         pretrain(project, CPU)
     project = make_project(tomograms=("TS_1",))
     write_nan(project, "TS_1")

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pom.networks.devices import Devices
 from pom.training.data import LabelledPatches
-from pom.training.loop import Plan, learn
+from pom.training.loop import learn
+from pom.training.plan import Plan
 from pom.training.task import Objective, Schedule, SegmentationTask
 
 SMALLEST_BATCH = 4

@@ -14,8 +14,10 @@ from pom.networks.unet import UNet, trunk_of
 from pom.project.configuration import Configuration
 from pom.training.data import seeded
 from pom.training.hiding import HIDDEN_BLOCK, HIDDEN_SHARE, Crops, PretrainingTask
-from pom.training.loop import LEARNING_RATE, Learnt, Plan, fingerprint, forget_training, learn
+from pom.training.loop import Learnt, learn
 from pom.training.pictures import draw_filled_in, draw_losses
+from pom.training.plan import LEARNING_RATE, Plan
+from pom.training.state import fingerprint, forget_training
 from pom.training.task import Schedule
 from pom.training.team import is_first_process
 

@@ -28,8 +28,9 @@ from pom.training.data import LabelledPatches
 from pom.training.familiarity import familiarity_of
 from pom.training.first_weights import Beginning, begin
 from pom.training.fit import Trained, fit, validate
-from pom.training.loop import LEARNING_RATE, Plan, fingerprint, forget_training
 from pom.training.pictures import draw_curves, draw_montage, draw_reliability
+from pom.training.plan import LEARNING_RATE, Plan
+from pom.training.state import fingerprint, forget_training
 from pom.training.task import Objective, Schedule, SegmentationTask
 from pom.training.team import is_first_process
 from pom.training.unknown import make_room_for_unknown
