@@ -15,8 +15,10 @@ from pom.demo.phantom import ONTOLOGIES
 from pom.io.mrc import MrcReader
 from pom.measure.dice import dice, majority_labels
 from pom.networks.devices import choose_devices
+from pom.project.names import UNKNOWN
 from pom.project.paths import CONFIGURATION_FILE, Project
 from pom.workflow.evaluate import evaluate
+from pom.workflow.feature_library import complete_library, load_library
 from pom.workflow.segmented import Segmented
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ DEMO_SETTINGS = {
     "shared_model_batch_size": 8,
 }
 """A demo is to end within minutes on two CPU cores; a real project trains longer."""
-COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#bcbd22")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def run_demo(folder: Path, seed: int) -> DemoResult:
     scored = [plan.name for plan in DEMO_TOMOGRAMS if plan.role is Role.SCORED]
     tests = [plan.name for plan in DEMO_TOMOGRAMS if plan.role is Role.TEST]
     picture = folder / "demo.png"
-    _draw(project, scored, picture)
+    draw_demo(project, scored, picture)
     return DemoResult(
         single=_single_dice(project, tests), joint=_joint_dice(project),
         picture=picture.absolute(), seconds=time.monotonic() - started,
@@ -131,8 +132,17 @@ def _read(path: Path) -> NDArray[Any]:
         return reader.read(0, reader.header.shape[0])
 
 
-def _draw(project: Project, names: Sequence[str], path: Path) -> None:
-    """Density, truth and segmentation of the central slab of each tomogram, side by side."""
+def draw_demo(project: Project, names: Sequence[str], path: Path) -> None:
+    """Draws a PNG: density, truth and segmentation of the central slab of each tomogram, side by side.
+
+    Args:
+        project: a demo, whose feature library has the colours.
+        names: of segmented tomograms.
+        path: of the picture.
+
+    Raises:
+        PomError: a file is missing or damaged, or the picture cannot be written.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -141,25 +151,33 @@ def _draw(project: Project, names: Sequence[str], path: Path) -> None:
     from pom.workflow.single_initialize import preprocessing_of
 
     figure = Figure(figsize=(12, 4 * len(names) + 0.6), layout="constrained")
+    colours = _colours(project)
     rows = figure.subplots(len(names), 3, squeeze=False)
     preprocessing = preprocessing_of(project)
     for axes, name in zip(rows, names, strict=True):
         density = read_network_input(project.input_files(name), preprocessing, project.configuration.apix).data[0]
         z = len(density) // 2
         axes[0].imshow(density[z], cmap="gray", origin="lower", vmin=-3, vmax=3)
-        _show_labels(axes[1], _truth(project, name)[z])
-        _show_labels(axes[2], _segmentation(project, name)[z])
+        _show_labels(axes[1], _truth(project, name)[z], colours)
+        _show_labels(axes[2], _segmentation(project, name)[z], colours)
         for axis, title in zip(axes, (f"{name}: density", "truth", "joint network"), strict=True):
             axis.set_title(title)
             axis.set_axis_off()
-    handles = [Patch(color=colour, label=ontology) for ontology, colour in zip(ONTOLOGIES, COLOURS, strict=False)]
+    handles = [Patch(color=colours[feature], label=feature) for feature in (*ONTOLOGIES, UNKNOWN)]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=100)
 
 
-def _show_labels(axis: "Axes", labels: NDArray[Any]) -> None:
+def _colours(project: Project) -> dict[str, str]:
+    """Of Unknown, and of each ontology, in the order of the labels: those of the project's other pictures."""
+    features = (UNKNOWN, *ONTOLOGIES)
+    library = complete_library(project, load_library(project), features)
+    return {title: preset.hex_colour for title in features if (preset := library.get(title)) is not None}
+
+
+def _show_labels(axis: "Axes", labels: NDArray[Any], colours: Mapping[str, str]) -> None:
     from matplotlib.colors import ListedColormap
 
-    axis.imshow(labels, cmap=ListedColormap(["#dddddd", *COLOURS]), origin="lower",
-                vmin=-0.5, vmax=len(COLOURS) + 0.5, interpolation="nearest")  # fmt: skip
+    axis.imshow(labels, cmap=ListedColormap(list(colours.values())), origin="lower",
+                vmin=-0.5, vmax=len(colours) - 0.5, interpolation="nearest")  # fmt: skip
