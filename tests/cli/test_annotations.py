@@ -105,3 +105,18 @@ def test_a_mistyped_name_is_one_sentence(project: Project) -> None:
         "Error: 'TS1' has no annotation of Ais (.scns) in tomograms (did you mean 'TS_1'?): give tomograms' names"
         " without .mrc.\n"
     )
+
+
+def test_a_tomogram_without_annotation_is_told_what_it_lacks(project: Project) -> None:
+    project.annotation("TS_2").unlink()
+    assert run("annotations", "import", "TS_2").stderr == (
+        "Error: TS_2 has no annotation of Ais (.scns) in tomograms: save TS_2.scns beside TS_2.mrc.\n"
+    )
+    project.annotation("TS_1").unlink()
+    assert run("annotations", "import").stderr == (
+        "Error: There is no annotation of Ais (.scns) in tomograms: save NAME.scns beside NAME.mrc.\n"
+    )
+    assert run("annotations", "export").stderr == (
+        "Error: There is no native annotation in tomograms: draw with 'pom annotate' first, or give 'pom annotations"
+        " import' where NAME.scns is there.\n"
+    )

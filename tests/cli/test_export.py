@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pom.cli.main import app
 from pom.io.mrc import MrcWriter
-from pom.io.volume_files import outputs_in_stores
+from pom.io.volume_files import look_into_stores
 
 run = CliRunner().invoke
 
@@ -41,7 +41,7 @@ def test_all_that_are_segmented(project: Path) -> None:
     assert "2 tomograms written to output." in result.output
     assert "1 tomogram is not segmented in full, and left out: TS_3." in result.output
     assert sorted(path.name for path in (project / "output").glob("*.zarr")) == ["TS_1.ome.zarr", "TS_2.ome.zarr"]
-    assert outputs_in_stores(project / "output") == frozenset()
+    assert look_into_stores(project / "output") == (frozenset(), {})
     assert "0 tomograms written to output, 2 the same already." in run(app, ["export", "-ome-zarr"]).output
 
 
@@ -50,9 +50,19 @@ def test_some_with_probabilities_elsewhere(project: Path, given: list[str]) -> N
     result = run(app, ["export", "TS_2", "--ome-zarr", *given, "-o", "to"])
     assert result.exit_code == 0, result.output
     assert "1 tomogram written to to." in result.output
-    assert outputs_in_stores(project / "to") == {"TS_2__Vesicle.mrc", "TS_2__Unknown.mrc"}
+    assert look_into_stores(project / "to")[0] == {"TS_2__Vesicle.mrc", "TS_2__Unknown.mrc"}
     again = run(app, ["export", "TS_2", "--ome-zarr", *given, "-o", "to", "--overwrite"])
     assert "1 tomogram written to to." in again.output
+
+
+@pytest.mark.parametrize("given", [["--overwrite", "TS_2", "TS_1"], ["--overwrite", "1", "TS_1", "TS_2"]])
+def test_names_may_follow_a_bare_switch(project: Path, given: list[str]) -> None:
+    run(app, ["export", "--ome-zarr"])
+    result = run(app, ["export", "--ome-zarr", "--probabilities", *given])
+    assert result.exit_code == 0, result.output
+    assert "2 tomograms written to output." in result.output
+    found = look_into_stores(project / "output")[0]
+    assert found == {f"{name}__{title}.mrc" for name in ("TS_1", "TS_2") for title in ("Vesicle", "Unknown")}
 
 
 def test_one_that_fails_is_listed(project: Path) -> None:

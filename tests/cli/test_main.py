@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -68,10 +69,10 @@ def test_help_is_there_fits_80_columns_and_writes_nothing(here: Path, command: t
 
 def test_help_shows_the_commands_in_the_order_of_the_work() -> None:
     listed = run(app, ["--help"]).stdout.split("Commands:")[1]
-    assert listed.index("annotations") < listed.index("  single")
-    assert listed.index("  pretrain") < listed.index("  single")
-    assert listed.index("single") < listed.index("shared") < listed.index("  evaluate") < listed.index("  summarize")
-    assert listed.index("  summarize") < listed.index("demo")
+    assert re.findall(r"^  (\w+)", listed, re.MULTILINE) == [
+        "annotate", "pretrain", "annotations", "single", "shared",
+        "evaluate", "summarize", "projections", "render", "browse", "export", "status", "retry", "demo",
+    ]  # fmt: skip
     listed = run(app, ["single", "--help"]).stdout.split("Commands:")[1]
     assert listed.index("initialize") < listed.index("train") < listed.index("test") < listed.index("process")
 
@@ -81,7 +82,7 @@ def test_help_shows_the_steps_a_line_each() -> None:
     begin = shown.index("  pom annotate              draw and place boxes, in the browser")
     assert shown[begin - 1] == ""
     end = shown.index("", begin)
-    assert [line[:28].strip() for line in shown[begin:end]][:9] == [
+    assert [line[:28].strip() for line in shown[begin:end]] == [
         "pom annotate",
         "pom single initialize",
         "pom single train --all",
@@ -91,11 +92,22 @@ def test_help_shows_the_steps_a_line_each() -> None:
         "pom shared process",
         "pom evaluate",
         "pom summarize",
+        "pom projections",
+        "pom render",
+        "pom browse",
+        "pom export --ome-zarr",
     ]
+    assert "'pom status' shows how far" in " ".join(shown[end : shown.index("Commands:")])
     assert all(line.startswith("  pom ") for line in shown[begin:end])
     for command in ([], ["single"], ["shared"]):
         assert "\b" not in run(app, [*command, "--help"]).stdout
         assert "\\b" not in run(app, [*command, "--help"]).stdout
+
+
+def test_help_of_browse_tells_of_every_page() -> None:
+    text = " ".join(run(app, ["browse", "--help"]).stdout.split())
+    assert "an overview, the table of 'pom summarize', and a gallery" in text
+    assert "a page of each tomogram, with its slices and surfaces; subsets of the tomograms; and the settings" in text
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def state(**changes: Any) -> Overview:
 def test_the_sampling_table(capsys: pytest.CaptureFixture[str]) -> None:
     summary: Any = SimpleNamespace(
         rows=[count("Vesicle"), count(LONG, outside_the_tomogram=2, no_macromolecule=10)],
-        unknown_titles=[("Vesicel", 4, "Vesicle"), ("X", 1, None)],
+        unknown_titles=[("Vesicel", 4), ("X", 1)],
         failed={},
     )
     reports.report_sampling(summary)
@@ -73,7 +73,7 @@ def test_the_sampling_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert " ".join(line[column:].strip() for line in shown[3:-2]).split() == (
         ["2", "outside", "the", "tomogram", "10", "no", "macromolecule"]
     )
-    assert shown[-2] == "4 boxes titled 'Vesicel': no ontology bears that name (nearest: Vesicle)."
+    assert shown[-2] == "4 boxes titled 'Vesicel': no ontology bears that name (did you mean 'Vesicle'?)."
     assert shown[-1] == "1 box titled 'X': no ontology bears that name."
 
 

@@ -73,3 +73,12 @@ def test_an_unknown_feature_is_refused_in_one_sentence(project: Path) -> None:
     status, output = run("-feature", "er")
     assert status == 1
     assert "There is no feature 'er' (did you mean 'ER'?)" in output
+
+
+@pytest.mark.parametrize("skip", [["-skip", "1"], ["--skip-macromolecules"]])
+def test_a_macromolecule_that_is_to_be_skipped_is_refused(project: Path, skip: list[str]) -> None:
+    status, output = run("-feature", "Membrane", *skip)
+    assert status == 1
+    assert "Membrane is a macromolecule, which -skip leaves out: give -feature Membrane or -skip, not both." in output
+    assert not Path("summary.csv").exists()
+    assert "1 segmentation measured" in run("-feature", "ER", *skip)[1]

@@ -196,6 +196,7 @@ def test_values_that_are_taken(tmp_path: Path, key: str, given: object, held: ob
         ("shared_model_unknown_class_threshold", 1.01, "must be a number from 0 to 1, or null"),
         ("shared_model_unknown_output_thresold", -0.1, "'shared_model_unknown_output_thresold' is -0.1"),
         ("shared_model_unknown_output_threshold", 2, "'shared_model_unknown_output_threshold' is 2"),
+        ("z_margin_summary", 0.5, "is 0.5, but must be a number from 0 to below 0.5, the share of the slices that is"),
         ("silhouette_alpha", "x", "must be a number from 0 to 1"),
         ("camera_yaw", [], "must be a number"),
         ("validation_share", 0.6, "must be a number from 0 to 0.5"),

@@ -1,6 +1,15 @@
 import pytest
 
-from pom.project.names import first_fault, is_segmentation, name_fault, nearest, segmentation_file, without_empty
+from pom.project.names import (
+    did_you_mean,
+    first_fault,
+    is_segmentation,
+    name_fault,
+    nearest,
+    readable,
+    segmentation_file,
+    without_empty,
+)
 
 
 def test_a_segmentation_is_told_by_two_underscores() -> None:
@@ -24,6 +33,7 @@ def test_names_that_can_stand_in_a_file_name(name: str) -> None:
         ("a__b", "'__'"),
         ("a\0b", "null character"),
         ("a\nb", "control characters"),
+        ("TS_\udce9", r"holds 'TS_\xe9', and a name must be UTF-8"),
         (".hidden", "begin with '.'"),
         ("..", "begin with '.'"),
         (" ER", "space"),
@@ -49,3 +59,13 @@ def test_nearest_does_not_mind_upper_and_lower_case() -> None:
     assert nearest("er", known) == "ER"
     assert nearest("Ribosome", known) is None
     assert nearest("Ribosome", []) is None
+
+
+def test_a_hint_is_given_where_a_name_is_alike() -> None:
+    assert did_you_mean("ts_1", ["TS_1", "TS_20"]) == " (did you mean 'TS_1'?)"
+    assert did_you_mean("Ribosome", ["TS_1"]) == ""
+
+
+def test_any_terminal_can_show_a_readable_name() -> None:
+    assert readable("Öl 1") == "Öl 1"
+    assert readable("TS_\udce9\udcff\n\ud800") == r"TS_\xe9\xff\n\ud800"

@@ -1,4 +1,5 @@
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,32 @@ def test_files_that_only_look_like_tomograms_are_said(tmp_path: Path, caplog: py
     (record,) = caplog.records
     assert "3 files are left out for want of the ending '.mrc'" in record.getMessage()
     assert "b.MRC" in record.getMessage()
+
+
+def test_names_that_nothing_can_be_called_after_are_left_out_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    latin1 = os.fsdecode(b"TS_\xe9")
+    project = make(
+        tmp_path,
+        "tomograms/a.mrc",
+        "tomograms/a.scns",
+        f"tomograms/{latin1}.mrc",
+        f"tomograms/{latin1}.scns",
+        f"tomograms/{latin1}.annotation/x",
+        f"tomograms/{latin1}__ER.mrc",
+        "tomograms/b .mrc",
+    )
+    assert (project.annotated_names(), project.orphaned_annotations()) == (["a"], [])
+    said = (
+        f"{tmp_path / 'tomograms'}: 4 files are left out for their names (one holds {{}}); rename what is a tomogram or"
+        " annotation."
+    )
+    assert caplog.messages == [said.format(r"'TS_\xe9', and a name must be UTF-8")] * 2
+    caplog.clear()
+    assert project.tomogram_names() == ["a"]
+    assert caplog.messages[0] == said.format(r"'TS_\xe9', and a name must be UTF-8")
+    assert r"such as TS_\xe9__ER.mrc" in caplog.messages[1]
 
 
 def test_segmentations_where_they_belong_are_not_mentioned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

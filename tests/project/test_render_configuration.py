@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from pom.errors import PomError
-from pom.project.render_configuration import Composition, configuration_text, default_compositions, read_compositions
+from pom.project.render_configuration import (
+    Composition,
+    configuration_text,
+    default_compositions,
+    misspelt,
+    read_compositions,
+)
 
 PUBLISHED = """{
   "Macromolecules": ["Ribosome", "Membrane", "Density", "ATP synthase", "RuBisCo"],
@@ -44,6 +50,16 @@ def test_ranks_names_and_what_is_left_out() -> None:
     assert features("rank3", "Vesicle", "rank9", "rank1", "Vesicle") == ("Nucleus", "Vesicle", "Cytoplasm")
     assert features("Unknown", "!Unknown") == ("Unknown",)  # no rank, but named
     assert features("ranking") == ("ranking",)
+
+
+def test_entries_that_name_nothing_are_told() -> None:
+    compositions = (Composition("A", ("nucleus", "rank1", "Density", "_", "Vesicle")), Composition("B", ("!unknown",)))
+    said = "which is no ontology or macromolecule of this project: correct it, or take it out."
+    assert misspelt(compositions, ABUNDANCE) == [
+        f"'A' holds 'nucleus' (did you mean 'Nucleus'?), {said}",
+        f"'B' holds '!unknown' (did you mean 'Unknown'?), {said}",
+    ]
+    assert misspelt((Composition("C", ("RuBisCo",)),), ABUNDANCE) == [f"'C' holds 'RuBisCo', {said}"]
 
 
 def test_usual_compositions() -> None:

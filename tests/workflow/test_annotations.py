@@ -375,7 +375,7 @@ def test_one_that_cannot_be_converted_does_not_stop_the_others(project: Project)
 
 
 def test_names_that_are_not_there(project: Project) -> None:
-    with pytest.raises(PomError, match=r"There is no native annotation in .*tomograms"):
+    with pytest.raises(PomError, match=r"There is no native annotation in .*tomograms: draw with 'pom annotate' first"):
         export_scns(project, [])
     with pytest.raises(PomError, match=r"'TS_3' has no annotation of Ais .*\(did you mean 'TS_2'\?\)"):
         import_scns(project, ["TS_1", "TS_3"])

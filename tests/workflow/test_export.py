@@ -21,12 +21,13 @@ from numpy.typing import DTypeLike, NDArray
 from pom.errors import DiskError, PomError
 from pom.io.feature_library import FeatureLibrary, Preset, write_library
 from pom.io.mrc import MrcReader, MrcWriter
-from pom.io.volume_files import open_volume, outputs_in_stores, stored_at
+from pom.io.volume_files import look_into_stores, open_volume, stored_at
 from pom.project.configuration import Configuration
 from pom.project.paths import Project
 from pom.volumes.binning import bin_mean
 from pom.workflow.export import export
 from pom.workflow.feature_library import complete_library, load_library
+from pom.workflow.ome_zarr import write_store
 from pom.workflow.segmented import Segmented
 
 FULL_SHAPE, SHAPE = (20, 150, 131), (10, 75, 66)
@@ -153,7 +154,7 @@ def test_the_outputs_come_back_as_they_were(project: Project) -> None:
     for path in files.values():
         assert stored_at(path) == path
         path.unlink()
-    assert outputs_in_stores(project.output_dir) == {f"TS_1__{title}.mrc" for title in TITLES}
+    assert look_into_stores(project.output_dir)[0] == {f"TS_1__{title}.mrc" for title in TITLES}
     for title, path in files.items():
         with open_volume(path) as reader:
             assert reader.header.dtype == np.int8
@@ -284,11 +285,90 @@ def test_colours_are_those_of_the_pictures(project: Project) -> None:
 
 def test_a_damaged_store_is_made_again(project: Project) -> None:
     export(project)
-    (project.ome_zarr("TS_1") / "zarr.json").write_text('{"zarr_format": 3, "attr')
+    path = project.ome_zarr("TS_1") / "zarr.json"
+    path.write_text(path.read_text().replace("made_from", "made"))
     shutil.rmtree(project.ome_zarr("TS_2"))
     project.ome_zarr("TS_2").mkdir()
     assert export(project).done == ["TS_1", "TS_2"]
     assert export(project).skipped == ["TS_1", "TS_2"]
+
+
+def not_zarr(store: Path) -> None:
+    store.write_text("an archive")
+
+
+def version_2(store: Path) -> None:
+    (store / "0").mkdir(parents=True)
+    (store / ".zattrs").write_text("{}")
+    (store / "0" / ".zarray").write_text("{}")
+
+
+def version_3(store: Path) -> None:
+    zarr.create_group(store, attributes={"ome": {"version": "0.5"}})
+    (store / "0").mkdir()
+
+
+def odd_attributes(store: Path) -> None:
+    store.mkdir()
+    (store / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": null}')
+
+
+def another_pom(store: Path) -> None:
+    zarr.create_group(store, attributes={"pom": "of apples"})
+
+
+def cut_short(store: Path) -> None:
+    store.mkdir()
+    (store / "zarr.json").write_text('{"zarr_format": 3, "attributes": {"pom')
+
+
+def broken_link(store: Path) -> None:
+    store.symlink_to(store.with_name("on a disk that is not there"))
+
+
+@pytest.mark.parametrize("make", [not_zarr, version_2, version_3, odd_attributes, another_pom, cut_short, broken_link])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_another_program_wrote_is_never_replaced(
+    project: Project, tmp_path: Path, make: Callable[[Path], None], overwrite: bool
+) -> None:
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    store = folder / "TS_1.ome.zarr"
+    make(store)
+    before = {path: path.lstat().st_mtime_ns for path in (store, *store.rglob("*"))}
+    report = export(project, folder=folder, overwrite=overwrite)
+    fault = f"{store} is damaged, or not one that Pom wrote, so it is not replaced: move it away."
+    assert (report.done, report.failed) == (["TS_2"], {"TS_1": fault})
+    assert {path: path.lstat().st_mtime_ns for path in (store, *store.rglob("*"))} == before
+    assert sorted(path.name for path in folder.iterdir()) == ["TS_1.ome.zarr", "TS_2.ome.zarr"]
+
+
+def test_what_comes_meanwhile_is_not_replaced_either(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written_beside(*arguments: Any) -> None:
+        write_store(*arguments)
+        version_3(project.ome_zarr("TS_1"))
+
+    monkeypatch.setattr("pom.workflow.export.write_store", written_beside)
+    assert list(export(project, ["TS_1"]).failed) == ["TS_1"]
+    assert sorted(path.name for path in project.ome_zarr("TS_1").iterdir()) == ["0", "zarr.json"]
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize(("dtype", "value"), [("uint16", 25500), ("int16", -1), ("float32", 1.2)])
+def test_values_that_no_output_has_are_refused(project: Project, dtype: str, value: float, probabilities: bool) -> None:
+    outputs = np.zeros(SHAPE, dtype)
+    outputs[-1, 3, 4] = value
+    mrcfile.write(project.output("TS_1", "A"), outputs, voxel_size=VOXEL, overwrite=True)
+    report = export(project, probabilities=probabilities)
+    assert report.done == ["TS_2"]
+    assert f"TS_1__A.mrc has values from {min(value, 0):g} to {max(value, 0):g}, which" in report.failed["TS_1"]
+    assert not project.ome_zarr("TS_1").exists()
+
+
+def test_probabilities_are_checked_whatever_the_labels_are(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    mrcfile.write(project.output("TS_1", "A"), np.full(SHAPE, 25500, np.uint16), voxel_size=VOXEL, overwrite=True)
+    monkeypatch.setattr(Segmented, "read", lambda _, start, stop: np.zeros((stop - start, *SHAPE[1:]), np.uint8))
+    assert list(export(project, ["TS_1"], probabilities=True).failed) == ["TS_1"]
 
 
 def test_to_another_folder(project: Project, tmp_path: Path) -> None:
@@ -327,7 +407,12 @@ def test_what_is_not_segmented_is_left_out_unless_it_was_named(
     with caplog.at_level(logging.WARNING):
         assert export(project).done == ["TS_2"]
     assert caplog.messages == ["1 tomogram is not segmented in full, and left out: TS_1."]
-    assert list(export(project, ["TS_1"]).failed) == ["TS_1"]
+    why = "TS_1 is not segmented in full (no B): run 'pom shared process' first."
+    both = export(project, ["TS_1", "TS_2"])
+    assert (both.failed, both.skipped) == ({"TS_1": why}, ["TS_2"])
+    write(project.output("TS_1", "B"), np.full((10, 10, 10), -1, np.int8), VOXEL)  # published Pom's placeholder
+    assert export(project, ["TS_1"]).failed == {"TS_1": why}
+    project.output("TS_1", "B").unlink()
     with pytest.raises(PomError, match=r"There is no tomogram 'TS_3' .did you mean 'TS_2'"):
         export(project, ["TS_3"])
     project.output("TS_2", "B").unlink()

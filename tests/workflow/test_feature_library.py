@@ -13,7 +13,6 @@ from pom.io.palette import PALETTE
 from pom.jobs.claims import Claims
 from pom.project.configuration import default_configuration_text
 from pom.project.paths import CONFIGURATION_FILE, Project
-from pom.workflow import feature_library
 from pom.workflow.feature_library import add_ontology, change_library, load_library
 
 MakeProject = Callable[..., Project]
@@ -112,7 +111,7 @@ def test_nobody_waits_for_a_server_that_was_killed(tmp_path: Path) -> None:
 
 def test_who_waits_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = open_with(tmp_path, '{"ontologies": []}')
-    monkeypatch.setattr(feature_library, "SECONDS_TO_WAIT", 0.1)
+    monkeypatch.setattr("pom.workflow.alone.SECONDS_TO_WAIT", 0.1)
     claims = Claims(project.changing_claims)
     for name, act in (("library", add_preset), ("configuration", add_ontology)):
         claim = claims.take(name)
@@ -180,7 +179,7 @@ def test_keys_of_the_published_program_stay(tmp_path: Path) -> None:
         (".x", "must not begin with"),
         (" x", "must not begin or end with a space"),
         ("a\nb", "control characters"),
-        ("\ud800", "control characters"),
+        ("\ud800", "must be UTF-8"),
         ("Unknown", "reserved"),
         ("density", "reserved"),
         ("_", "it stands for a place left empty"),

@@ -1,6 +1,7 @@
 """A project whose segmentations are OME-Zarrs: made, skipped, made again, judged and looked at; random networks."""
 
 import logging
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from pom.workflow.segmentation import Segmentation
 from pom.workflow.segmented import Segmented
 from pom.workflow.shared_process import shared_process
 from pom.workflow.single_process import single_process
-from pom.workflow.status import StatusSurvey
+from pom.workflow.status import StatusSurvey, clear_failures
 from pom.workflow.survey import survey_outputs
 from pom.workflow.where_to_look import suggest
 
@@ -159,6 +160,39 @@ def test_a_damaged_store_is_made_again(project: Project) -> None:
     report = shared_process(project, CPU)
     assert (report.done, report.skipped) == (["TS_2"], ["TS_1", "TS_3"])
     assert read(project, "TS_2", "Disc").shape == (6, 32, 36)
+
+
+def test_what_another_program_wrote_is_never_replaced(project: Project) -> None:
+    foreign = project.ome_zarr("TS_2")
+    (foreign / "0").mkdir(parents=True)
+    (foreign / ".zattrs").write_text("{}")
+    report = shared_process(project, CPU)
+    assert report.done == ["TS_1", "TS_3"]
+    assert list(report.failed) == ["TS_2"]
+    assert "TS_2.ome.zarr is damaged, or not one that Pom wrote, so it is not replaced" in str(report.failed["TS_2"])
+    assert listing(foreign) == [".zattrs", "0"]
+    foreign.rename(foreign.with_name("theirs"))
+    clear_failures(project)
+    assert shared_process(project, CPU).done == ["TS_2"]
+    assert read(project, "TS_2", "Disc").shape == (6, 32, 36)
+
+
+def test_it_is_there_before_the_old_outputs_are_removed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared_process(changed(project, output_format="mrc"), CPU)
+    step = SegmentTomogram(Segmentation.joint(project), CPU)
+    step.prepare()
+    remove, removed = shutil.rmtree, []
+
+    def look_and_remove(folder: Path, **options: Any) -> None:
+        removed.append([name for name in listing(folder) if name.endswith(".mrc")])
+        there = [name for name in listing(project.output_dir) if name.startswith("TS_1")]
+        assert there == (old if len(removed) == 1 else ["TS_1.ome.zarr"])
+        remove(folder, **options)
+
+    old = [f"TS_1__{output}.mrc" for output in OUTPUTS]
+    monkeypatch.setattr(shutil, "rmtree", look_and_remove)
+    step.do("TS_1", step.read("TS_1"), lambda: None)
+    assert removed == [old, old]  # the hidden ones that the store was made from, and those of before
 
 
 def test_a_lost_claim_leaves_what_was_there(project: Project) -> None:

@@ -71,7 +71,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> dict[Path, Figures | Exception]:
         if found is None:
             return None
         labels = "annotations" if (folder / "direct").exists() else "single networks"
-        training = SimpleNamespace(labels=labels)
+        training = SimpleNamespace(labels=labels, tomograms=("TS_0",))
         return SimpleNamespace(validation=found, outputs=known_outputs(folder), training=training)
 
     def known_outputs(folder: Path) -> tuple[str, ...]:
@@ -138,6 +138,21 @@ def test_the_way_from_segmentations_to_the_atlas(finished: Project) -> None:
     assert overview(finished).next_command == "pom browse"
     touch(finished.summary, seconds_from_now=-2 * HOUR)
     assert overview(finished).next_command == "pom summarize"
+
+
+def test_annotation_that_was_held_out_judges_the_outputs_first(finished: Project) -> None:
+    annotate(finished, "TS_1", {"Strange": 2}, drawn=("Vesicle",))
+    touch(finished.annotation("TS_1"), seconds_from_now=-6 * HOUR)
+    assert overview(finished).next_command == "pom summarize"  # no box of an ontology
+    annotate(finished, "TS_1", {"Vesicle": 1})
+    touch(finished.annotation("TS_1"), seconds_from_now=-6 * HOUR)
+    assert overview(finished).next_command == "pom evaluate"
+    touch(finished.evaluation / "evaluation.json")
+    assert overview(finished).next_command == "pom summarize"
+    touch(finished.evaluation / "evaluation.json", seconds_from_now=-3 * HOUR)  # of an older network
+    assert overview(finished).next_command == "pom evaluate"
+    touch(finished.summary)
+    assert overview(finished).next_command == "pom projections"  # who goes on without is not asked again
 
 
 def test_the_way_straight_from_the_annotations(tmp_path: Path, cards: dict[Path, Figures | Exception]) -> None:
@@ -326,7 +341,7 @@ def test_boxes_that_will_not_count_are_noted(tmp_path: Path) -> None:
     touch(project.annotation("TS_9"))
     assert overview(project).notes == (
         "1 annotation does not count for want of a tomogram of the same name, such as TS_9.scns.",
-        "4 boxes are titled 'vesicles', which is no ontology; the nearest is 'Vesicle'.",
+        "4 boxes are titled 'vesicles' (did you mean 'Vesicle'?), which is no ontology.",
         "Inner membrane is drawn in 1 tomogram but has no boxes, and only boxes are sampled.",
     )
 

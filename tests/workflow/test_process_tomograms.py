@@ -22,6 +22,8 @@ from pom.networks.devices import Devices
 from pom.progress import Progress
 from pom.project.paths import Project
 from pom.workflow.process_tomograms import Redo, _Others
+from pom.workflow.segment_tomogram import SegmentTomogram
+from pom.workflow.segmentation import Segmentation
 from pom.workflow.shared_process import shared_process
 from pom.workflow.single_process import single_process
 
@@ -99,6 +101,14 @@ def test_a_bad_tomogram_fails_alone(project: Project, damage: Callable[[bytes], 
     assert not [name for name in outputs(project) if "TS_2" in name]
 
 
+def test_a_tomogram_whose_name_leaves_no_room_for_another_ending_fails_alone(project: Project) -> None:
+    name = "TS_2" + "x" * 240
+    project.tomogram("TS_2").rename(project.tomogram(name))
+    report = shared_process(project, CPU)
+    assert report.done == ["TS_1", "TS_3"]
+    assert list(report.failed) == [name] and "File name too long" in report.failed[name]
+
+
 def on_disk(project: Project, disk: Path) -> Project:
     """The project, with its outputs on another disk."""
     return replace(project, configuration=project.configuration.model_copy(update={"output_dir": str(disk)}))
@@ -156,6 +166,21 @@ def test_outputs_without_a_record_go_by_their_time(project: Project, caplog: pyt
     assert shared_process(project, CPU).skipped == NAMES
     assert "1 tomogram was segmented by an older network" in caplog.text
     assert shared_process(project, CPU, redo=Redo(outdated=True)).done == ["TS_2"]
+
+
+def test_the_record_tells_of_the_files_that_were_read(project: Project) -> None:
+    step = SegmentTomogram(Segmentation.joint(project), CPU)
+    step.prepare()
+    density = project.tomogram("TS_1")
+    before = density.stat()
+    inputs = step.read("TS_1")
+    # Read ahead, it may wait for minutes while the one before it is done, and be replaced meanwhile.
+    os.utime(density, (before.st_mtime + 60, before.st_mtime + 60))
+    step.do("TS_1", inputs, lambda: None)
+    record = Ledger(project.jobs("shared"), project.records("shared")).record("TS_1")
+    assert record is not None
+    assert record.inputs["Density"].modified == before.st_mtime
+    assert set(record.inputs) == set(Segmentation.joint(project).inputs("TS_1"))
 
 
 def test_the_record_says_where_outputs_come_from(project: Project) -> None:

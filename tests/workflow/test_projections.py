@@ -8,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from pom.errors import PomError
 from pom.io.mrc import MrcReader, MrcWriter
+from pom.project.configuration import Configuration
 from pom.project.paths import Project
 from pom.workflow.projections import draw_projections
 
@@ -92,8 +94,39 @@ def test_pictures_of_what_can_no_longer_be_read_are_removed(project: Project) ->
     Image.new("L", (8, 8)).save(foreign)  # somebody else's, as of the published Pom
     report = draw_projections(project)
     assert set(report.failed) == {"TS_1", "TS_2"}
-    assert (report.drawn, report.kept, report.removed) == (0, 1, 6)
-    assert sorted(path.name for path in project.image_dir.glob("*/*.png")) == ["TS_1_density.png", "TS_2_density.png"]
+    assert "TS_1__Square.mrc is cut short" in report.failed["TS_1"]
+    assert "remove it and segment again, outputs of networks with 'pom shared process'." in report.failed["TS_1"]
+    assert (report.drawn, report.kept, report.removed) == (4, 1, 2)
+    assert sorted(str(path.relative_to(project.image_dir)) for path in project.image_dir.glob("*/*.png")) == [
+        "Disc_projection/TS_1_Disc.png",
+        "Disc_projection/TS_1_Disc_side.png",
+        "Unknown_projection/TS_1_Unknown.png",
+        "Unknown_projection/TS_1_Unknown_side.png",
+        "density/TS_1_density.png",
+        "density/TS_2_density.png",
+    ]
+
+
+def test_the_others_are_drawn_without_what_cannot_be_read(project: Project) -> None:
+    """As bright as if it were not there, and anew once it can be read."""
+    draw_projections(project)
+    side, damaged = (
+        project.projection("TS_1", "Disc", side=True),
+        [project.output("TS_1", o) for o in ("Square", "Unknown")],
+    )
+    whole, sound = pixels(side), [path.read_bytes() for path in damaged]
+    for path, content in zip(damaged, sound, strict=True):
+        path.write_bytes(content[:2000])
+    report = draw_projections(project)
+    assert (report.drawn, report.kept, report.removed) == (2, 2, 4)
+    assert (whole.max(), pixels(side).max()) == (round(255 * 1.5 * 4 / 24), 255)
+    report = draw_projections(project)  # nothing has changed, and it is told again
+    assert (report.drawn, report.kept, report.removed, list(report.failed)) == (0, 4, 0, ["TS_1"])
+    for path, content in zip(damaged, sound, strict=True):
+        path.write_bytes(content)
+    report = draw_projections(project)
+    assert (report.drawn, report.failed) == (6, {})
+    np.testing.assert_array_equal(pixels(side), whole)
 
 
 def test_volumes_are_read_some_slices_at_a_time(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +151,11 @@ def test_volumes_are_read_some_slices_at_a_time(project: Project, monkeypatch: p
     np.testing.assert_array_equal(side > 0, np.tile(volume[0].any(axis=0), (30, 1)))
 
 
+def test_a_project_without_tomograms(tmp_path: Path) -> None:
+    with pytest.raises(PomError, match=r"There are no tomograms \(\.mrc\) in .*tomograms; put some there"):
+        draw_projections(Project(tmp_path, Configuration()))
+
+
 def test_values_that_no_output_has(project: Project) -> None:
     write(project.output("TS_1", "Square"), np.full(SHAPE, -3, np.int8))
     assert "has values from -3 to -3" in draw_projections(project).failed["TS_1"]
@@ -129,6 +167,6 @@ def test_damaged_volume_fails_its_tomogram_only(project: Project) -> None:
     report = draw_projections(project, processes=2)
     assert list(report.failed) == ["TS_1"]
     assert "cut short" in report.failed["TS_1"]
-    assert report.drawn == 2  # the densities
+    assert report.drawn == 6  # the densities, and the other ontologies
     assert project.density_picture("TS_1").exists()
     assert project.density_picture("TS_2").exists()

@@ -119,6 +119,16 @@ def test_what_is_up_to_date_stays(project: Project) -> None:
     assert seen(project.picture("TS_1", "All")) == "CR-"
 
 
+def test_a_picture_does_not_depend_on_what_else_is_drawn(project: Project) -> None:
+    write(project.macromolecule("TS_1", "Ribosome"), np.repeat(columns(16, 24), 3, axis=0))
+    compose(One=["Ribosome"], Two=["Cell"])
+    draw("-t", "TS_1")
+    beside = project.picture("TS_1", "Two").read_bytes()
+    compose(Two=["Cell"])
+    draw("-o", "1", "-t", "TS_1")
+    assert project.picture("TS_1", "Two").read_bytes() == beside
+
+
 def test_ranks_go_by_the_summary(project: Project) -> None:
     compose(Top=["rank1", "!Unknown"], Second=["rank2"])
     result = invoke(app, ["render"])
@@ -137,12 +147,23 @@ def test_missing_feature_is_left_out_and_said_once(project: Project) -> None:
     for name in ("TS_1", "TS_2"):
         project.output(name, "Cell").unlink()
     write(project.output("XS_3", "Vesicle"), np.full((10, 10, 10), -1, np.int8))  # published Pom's placeholder
-    compose(All=["Cell", "Vesicle", "Microtubule"], Gone=["Microtubule"])
     said = draw()
     assert said.count("Cell is left out of 2 tomograms") == 1
     assert said.count("Vesicle is left out of 1 tomogram") == 1
-    assert said.count("Microtubule is left out of 3 tomograms") == 1
-    assert [seen(project.picture(name, "All")) for name in NAMES] == ["--V", "--V", "C--"]
+    assert [seen(project.picture(name, "All")) for name in NAMES] == ["-RV", "-RV", "CR-"]
+
+
+def test_what_the_project_does_not_have_is_said_and_status_1(project: Project) -> None:
+    compose(All=["Cell", "vesicle", "Density", "rank1"], Gone=["Microtubule"])
+    project.summary_csv.write_text("Tomogram,Cell,Vesicle,Unknown\nTS_1,10,20,70\n")
+    result = invoke(app, ["render", "-t", "TS_1"])
+    assert result.exit_code == 1
+    which = "which is no ontology or macromolecule of this project: correct it, or take it out."
+    assert [line for line in result.stderr.splitlines() if line.startswith("Warning")] == [
+        f"Warning: render_configuration.json: 'All' holds 'vesicle' (did you mean 'Vesicle'?), {which}",
+        f"Warning: render_configuration.json: 'Gone' holds 'Microtubule', {which}",
+    ]
+    assert seen(project.picture("TS_1", "All")) == "C--"
     assert not project.images("Gone").exists()
 
 
@@ -217,9 +238,21 @@ def test_some_tomograms(project: Project) -> None:
     assert drawn() == {*first, "XS_3"}
     draw("--tomogram", "tomograms/TS_2.mrc")
     assert drawn() >= {"TS_2", "XS_3"}
-    result = invoke(app, ["render", "-t", "YS"])
-    assert result.exit_code == 1
-    assert "No tomogram's name holds 'YS'" in result.output
+    result = invoke(app, ["render", "-t", "TS1"])
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: No tomogram's name holds 'TS1' (did you mean 'TS_1'?): there are TS_1, TS_2, XS_3.\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["render", "projections"])
+def test_a_project_without_tomograms(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "project_configuration.json").write_text(json.dumps(SETTINGS))
+    result = invoke(app, [command])
+    assert (result.exit_code, result.stderr) == (
+        1, "Error: There are no tomograms (.mrc) in tomograms; put some there.\n"
+    )  # fmt: skip
 
 
 def test_files_of_compositions_and_features(project: Project, tmp_path: Path) -> None:

@@ -75,13 +75,13 @@ def test_a_single_annotated_tomogram_validates_by_boxes(
     assert "come from 1 of its 4 boxes" in warnings[0]
 
 
-def test_unknown_titles_are_counted_and_the_nearest_name_given(make_project: MakeProject) -> None:
+def test_unknown_titles_are_counted(make_project: MakeProject) -> None:
     project = make_project()
     add_feature(project, "TS_1", "disk", {3: [(20, 20), (40, 40)]})
     add_feature(project, "TS_2", "disk", {3: [(20, 20)]})
     add_feature(project, "TS_2", "Ribosome", {3: [(20, 20)]})
     add_feature(project, "TS_2", "no boxes", {})
-    assert single_initialize(project).unknown_titles == [("Ribosome", 1, None), ("disk", 3, "Disc")]
+    assert single_initialize(project).unknown_titles == [("Ribosome", 1), ("disk", 3)]
 
 
 def test_dropped_boxes_are_counted_with_the_reason(make_project: MakeProject) -> None:
@@ -193,7 +193,7 @@ def test_an_empty_channel_and_an_empty_output(make_project: MakeProject) -> None
     project = make_project(macromolecules=("Density", "_", "Membrane"), ontologies=("_", "Square"))
     summary = single_initialize(project)
     assert [row.ontology for row in summary.rows] == ["Square"]
-    assert summary.unknown_titles == [("Disc", 12, None)]
+    assert summary.unknown_titles == [("Disc", 12)]
     patches = load(project, "Square")
     assert patches.images.shape[1] == 3
     assert (patches.images[:, 1] == -1).all()

@@ -11,11 +11,11 @@ from pom.project.configuration import Configuration
 from pom.project.paths import Project
 from pom.workflow.subsets import (
     LARGEST_LIST,
+    Form,
     Subset,
     export_subset,
     import_names,
     list_subsets,
-    read_subset,
     remove_subset,
     subset_names,
     write_subset,
@@ -36,9 +36,8 @@ def project(tmp_path: Path) -> Project:
 def test_a_list_is_kept_in_its_order_and_without_doubles(project: Project) -> None:
     path = write_subset(project, "Good ones", ["TS_002", "TS_001", "TS_002"])
     assert path.read_text() == "TS_002\nTS_001\n"
-    assert read_subset(project, "Good ones") == Subset(("TS_002", "TS_001"))
+    assert subset_names(project, "Good ones") == ("TS_002", "TS_001")
     write_subset(project, "apart", ["gone", "NA", "TS 3"])
-    assert read_subset(project, "apart") == Subset(("NA", "TS 3"), ("gone",))
     assert subset_names(project, "apart") == ("gone", "NA", "TS 3")
     assert list_subsets(project) == ["apart", "Good ones"]
     remove_subset(project, "apart")
@@ -46,11 +45,11 @@ def test_a_list_is_kept_in_its_order_and_without_doubles(project: Project) -> No
 
 
 def test_a_tomogram_of_which_only_segmentations_are_here_is_known(project: Project) -> None:
-    write_subset(project, "a", ["elsewhere"])
-    assert read_subset(project, "a").unknown == ("elsewhere",)
+    path = write_subset(project, "a", ["elsewhere"])
+    assert import_names(project, path) == Subset((), ("elsewhere",))
     project.records("summary").mkdir(parents=True)
     (project.records("summary") / "elsewhere.json").touch()
-    assert read_subset(project, "a") == Subset(("elsewhere",))
+    assert import_names(project, path) == Subset(("elsewhere",))
 
 
 @pytest.mark.parametrize("title", ["", "../a", "a/b", ".a", "a__b", " a", "a\n"])
@@ -64,8 +63,8 @@ def test_a_title_that_is_no_file_name_is_refused(project: Project, title: str) -
 
 def test_a_missing_list_is_answered_with_the_nearest(project: Project) -> None:
     write_subset(project, "Mitochondria", [])
-    assert read_subset(project, "Mitochondria") == Subset(())
-    for ask in (read_subset, remove_subset):
+    assert subset_names(project, "Mitochondria") == ()
+    for ask in (subset_names, remove_subset):
         with pytest.raises(PomError, match=r"no subset 'mitochondria2' .*did you mean 'Mitochondria'"):
             ask(project, "mitochondria2")
 
@@ -87,6 +86,7 @@ PARTICLES = "data_particles\nloop_\n_rlnCoordinateX #1\n_rlnTomoName #2\n" + "".
         ("a.txt", "# mine\n/data/tomograms/TS_001.mrc\r\nC:\\data\\TS 3.mrc\n\nTS_9.mrc\n", "TS_001 TS·3", "TS_9.mrc"),
         ("a.txt", "TS_001__Vesicle.mrc\nNA\nTS_004.tomostar\n", "TS_001 NA TS_004_10.00Apx", ""),
         ("a.txt", "TS_002_8.50Apx.mrc\nTS_004_10.00Apx.mrc", "TS_002 TS_004_10.00Apx", ""),
+        ("a.txt", "TS_001.st.mrc\nTS_002.rec.tomostar\nTS_001__ER.st.mrc", "TS_001 TS_002", ""),
         ("a.star", PARTICLES, "TS_002 TS_004_10.00Apx", "TS_009"),
         ("a.csv", "ER,Tomogram\n1.5,TS_002\n2.5,TS_8\n", "TS_002", "TS_8"),
         ("a.csv", "name;ER\nTS_001;1\n", "TS_001", ""),
@@ -149,6 +149,17 @@ def test_what_is_exported_is_imported_again(project: Project) -> None:
         assert import_names(project, project.folder / file) == Subset(NAMES), form
 
 
+@pytest.mark.parametrize("form", ["names", "paths", "tomostar", "star"])
+def test_names_that_end_like_files_are_imported_again(project: Project, form: Form) -> None:
+    names = ("TS_1.st", "TS_2.rec", "TS_3.st_8.00Apx", "TS_1", "TS_4.mrc.rec")
+    for name in names:
+        project.tomogram(name).touch()
+    write_subset(project, "a", names)
+    path = project.folder / ("a.star" if form == "star" else "a.txt")
+    export_subset(project, "a", path, form)
+    assert import_names(project, path) == Subset(names)
+
+
 def test_a_csv_holds_the_rows_of_the_summary(project: Project) -> None:
     table = pd.DataFrame({"Tomogram": ["TS_001", "NA"], "ER": [12.5, 3.0]}).set_index("Tomogram")
     table.to_csv(project.summary_csv)
@@ -159,8 +170,8 @@ def test_a_csv_holds_the_rows_of_the_summary(project: Project) -> None:
 
 def test_a_tomogram_that_only_the_table_has_is_known(project: Project) -> None:
     write_csv(project.summary_csv, pd.DataFrame({"ER": [1.0]}, index=pd.Index(["shown"], name="Tomogram")))
-    write_subset(project, "a", ["shown", "elsewhere"])
-    assert read_subset(project, "a") == Subset(("shown",), ("elsewhere",))
+    path = write_subset(project, "a", ["shown", "elsewhere"])
+    assert import_names(project, path) == Subset(("shown",), ("elsewhere",))
 
 
 @pytest.mark.parametrize("ending", [".star", ".txt"])

@@ -315,9 +315,11 @@ def test_what_is_unlike_the_training_data_is_marked(tmp_path: Path) -> None:
             )
     table = summarize(project).table
     assert table["Unlike"].fillna(-1).tolist() == [0.5, 1.5, -1, -1]
-    assert table["Unlike training data"].tolist() == [False, True, False, False]
+    # Of the others nothing is known.
+    assert table["Unlike training data"].tolist() == [False, True, pd.NA, pd.NA]
     sheet = pd.read_excel(project.summary, index_col=0, sheet_name="Tomograms")
     assert row(sheet, "b", ["Segmented", "Network", "Host"]) == ["1970-01-01 00:01", "0123456789ab", "here"]
+    assert sheet["Unlike training data"].isna().tolist() == [False, False, True, True]
     assert Atlas(project).unusual()[0][0] == "b"
 
 
@@ -333,6 +335,8 @@ def test_nothing_to_summarise_says_what_to_do(tmp_path: Path) -> None:
     project = make(tmp_path)
     with pytest.raises(PomError, match=r"nothing to summarise.*Void, ER, Unknown, Membrane.*'pom shared process'"):
         summarize(project)
+    with pytest.raises(PomError, match=r"project_configuration\.json lists no ontologies: write the names"):
+        summarize(make(tmp_path, ontologies=()))
     segment(project, "a", {"Void": 50})
     shutil.copy(__file__, project.output("a", "Void"))
     summary = summarize(project)
@@ -435,8 +439,11 @@ def test_two_runs_at_once_lose_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert summarize(project).measured == 0
 
 
-@pytest.mark.parametrize("name", ["TS\x07x", "TS_\udcff"])
-def test_a_name_that_no_table_takes_stops_nothing_else(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "shown", "fault"),
+    [("TS\x07x", r"TS\x07x", "control characters: rename it"), ("TS_\udcff", r"TS_\xff", "must be UTF-8: rename it")],
+)
+def test_a_name_that_no_table_takes_stops_nothing_else(tmp_path: Path, name: str, shown: str, fault: str) -> None:
     try:
         (tmp_path / name).touch()
     except OSError:
@@ -445,8 +452,8 @@ def test_a_name_that_no_table_takes_stops_nothing_else(tmp_path: Path, name: str
     segment(project, "a", {"Void": 50})
     segment(project, name, {"Void": 50})
     summary = summarize(project)
-    assert list(summary.failed) == [ascii(name)[1:-1] + "__Void"]
-    assert "control characters: rename it" in next(iter(summary.failed.values()))
+    assert list(summary.failed) == [f"{shown}__Void"]
+    assert fault in next(iter(summary.failed.values()))
     assert (list(summary.table.index), summary.measured) == (["a"], 1)
     assert project.summary.exists()
 

@@ -4,11 +4,13 @@ import logging
 import os
 import sys
 import traceback
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from pom.cli.option_faults import in_plain_words
 from pom.errors import PomError
 
 if TYPE_CHECKING:
@@ -44,7 +46,9 @@ BARE_SWITCHES = frozenset(
 LINE = "pom.line"
 """Where a command's context keeps the options that it was given, as they were typed."""
 
-AFTER_THE_STEPS = ("evaluate", "summarize", "projections", "render", "status", "retry", "demo")
+AFTER_THE_STEPS = (
+    "evaluate", "summarize", "projections", "render", "browse", "export", "status", "retry", "demo",
+)  # fmt: skip
 
 
 class StepCommand(TyperCommand):
@@ -53,7 +57,8 @@ class StepCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Gives the bare switches their 1, and the rest to the parser; the line is kept for a job that repeats it."""
         ctx.meta[LINE] = list(args)
-        return super().parse_args(ctx, complete_switches(args))
+        takes_names = any(parameter.param_type_name == "argument" for parameter in self.params)
+        return super().parse_args(ctx, complete_switches(args, takes_names=takes_names))
 
 
 class PomGroup(TyperGroup):
@@ -84,6 +89,8 @@ class PomGroup(TyperGroup):
                 traceback.print_exception(error)
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(EXIT_ERROR) from error
+        except typer.BadParameter as fault:
+            raise in_plain_words(fault) from fault.__cause__
         except KeyboardInterrupt as interrupt:
             typer.echo("Interrupted: give the same command again to go on.", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from interrupt
@@ -123,15 +130,26 @@ def start_logging(level: int = logging.INFO) -> None:
     package.setLevel(level)
 
 
-def complete_switches(args: list[str]) -> list[str]:
-    """Puts a 1 behind each bare switch that no 0 or 1 follows."""
+def complete_switches(args: list[str], *, takes_names: bool) -> list[str]:
+    """Puts a 1 behind each bare switch.
+
+    Args:
+        args: the command's.
+        takes_names: whether it takes names too: one that follows a switch, and is not 0 or 1, leaves it bare. Else
+            whatever follows is the switch's own, and a wrong value is told as such.
+    """
     completed: list[str] = []
-    for position, arg in enumerate(args):
+    for arg, following in zip_longest(args, args[1:]):
         completed.append(arg)
-        following = args[position + 1 : position + 2]
-        if arg in BARE_SWITCHES and (not following or following[0].startswith("-")):
+        if arg in BARE_SWITCHES and _leaves_bare(following, takes_names):
             completed.append("1")
     return completed
+
+
+def _leaves_bare(following: str | None, takes_names: bool) -> bool:
+    if following is None or following.startswith("-"):
+        return True
+    return takes_names and following not in {"0", "1"}
 
 
 def open_project() -> "Project":

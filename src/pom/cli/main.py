@@ -66,9 +66,11 @@ pom evaluate              how good the segmentations are
 pom summarize             what is in each tomogram, as a table
 pom projections           flat pictures of all tomograms
 pom render                three-dimensional pictures of all tomograms
-pom browse                table, gallery and subsets, in the browser
+pom browse                table, gallery, 3-D and subsets, in the browser
+pom export --ome-zarr     tomograms and segmentations for other programs
 
-'pom pretrain', before the trainings, is optional: it gives them a start from the tomograms alone.
+'pom pretrain', before the trainings, is optional: it gives them a start from the tomograms alone. 'pom status' shows
+how far 'pom shared process' is, whoever runs it, and 'pom retry' lets what failed be tried again.
 """
 
 

@@ -1,15 +1,21 @@
 """Three-dimensional pictures of all tomograms."""
 
+import logging
 import random
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pom.cli.console import open_project
+from pom.cli.console import EXIT_ERROR, open_project
 from pom.cli.options import OverwritePictures, Processes, Switch
 from pom.cli.projections import report_pictures
 from pom.errors import PomError
+from pom.project.names import did_you_mean
+from pom.project.render_configuration import misspelt
+from pom.words import listed
+
+log = logging.getLogger(__name__)
 
 ConfigurationFile = Annotated[
     Path | None,
@@ -75,16 +81,23 @@ def render(
     """Draw three-dimensional pictures of all tomograms.
 
     Of each, one per composition of render_configuration.json, in a folder of its name in image_dir. No display is
-    needed. If a tomogram fails, the others are done; it is listed, and the exit status is 1.
+    needed. If a tomogram fails, the others are done; it is listed, and the exit status is 1. So it is where a
+    composition names what the project does not have.
     """
     project = open_project()
+    from pom.workflow.feature_volumes import known_features
     from pom.workflow.render import project_compositions, project_library
     from pom.workflow.render import render as draw
 
-    names = _chosen(project.tomogram_names(), tomogram, max_number, project.configuration.seed)
+    names = _chosen(project.listed_tomograms(), tomogram, max_number, project.configuration.seed)
     compositions = project_compositions(project, configuration)
+    faults = misspelt(compositions, known_features(project))
+    for fault in faults:
+        log.warning("%s: %s", (configuration or project.render_configuration).name, fault)
     library = project_library(project, feature_library)
     report_pictures(draw(project, names, compositions, library, processes, bool(overwrite), bool(spin)))
+    if faults:
+        raise typer.Exit(EXIT_ERROR)
 
 
 def _chosen(names: list[str], part: str | None, most: int | None, seed: int) -> list[str]:
@@ -98,7 +111,7 @@ def _chosen(names: list[str], part: str | None, most: int | None, seed: int) -> 
         part = Path(part).name.removesuffix(".mrc")
         found = [name for name in names if part in name]
         if not found:
-            raise PomError(f"No tomogram's name holds {part!r}: 'pom status' lists them.")
+            raise PomError(f"No tomogram's name holds {part!r}{did_you_mean(part, names)}: there are {listed(names)}.")
         return found
     if most is None or most >= len(names):
         return names

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pom.cli.console import EXIT_ERROR
+from pom.project.names import did_you_mean
 from pom.words import counted
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def report_sampling(summary: "SamplingSummary") -> None:
         for row in summary.rows
     ]
     show_table(("Ontology", "Tomograms", "Boxes", "With pixels", "Without", "Dropped"), rows, texts=(0, 5))
-    for title, boxes, closest in summary.unknown_titles:
-        hint = f" (nearest: {closest})" if closest else ""
+    for title, boxes in summary.unknown_titles:
+        hint = did_you_mean(title, [row.ontology for row in summary.rows])
         show(f"{counted(boxes, 'box', 'boxes')} titled '{title}': no ontology bears that name{hint}.")
     report_failed("Left out", summary.failed)
 

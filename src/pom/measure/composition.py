@@ -12,8 +12,8 @@ from pom.io.feature_library import LEVELS
 from pom.io.mrc import MrcHeader, MrcReader, VolumeHeader
 from pom.io.ome_zarr import CHUNK
 from pom.io.summary_files import Figures, Settings
-from pom.io.volume_files import VolumeReader
-from pom.volumes.normalise import full_scale, segmentation_top
+from pom.io.volume_files import VolumeReader, top_between
+from pom.volumes.normalise import full_scale
 from pom.volumes.pieces import PieceCounter, least_voxels
 
 CHUNK_BYTES = 1 << 20
@@ -80,14 +80,9 @@ def top_of(reader: VolumeReader, inner: tuple[int, int], ends: tuple[float, floa
     Raises:
         PomError: a segmentation of this type has no such values, or the file cannot be read.
     """
-    header, (low, high) = reader.header, ends
+    header = reader.header
     top = full_scale(header.dtype)
-    right_top = segmentation_top(header.dtype, low, high) if math.isfinite(low + high) else None
-    if right_top is None:
-        raise PomError(
-            f"{header.path} has values from {low:g} to {high:g}, which a segmentation of {header.dtype.name} cannot"
-            " have: make it again."
-        )
+    right_top = top_between(header, *ends)
     if right_top == top or not may_be_mask:
         return top
     margins = (*_chunks(header, 0, inner[0]), *_chunks(header, inner[1], header.shape[0]))

@@ -91,7 +91,11 @@ class Configuration(BaseModel):
     raytraced_ontologies: Flag = False
     camera_pitch: Number = -30.0  # degrees
     camera_yaw: Number = 180.0  # degrees
-    z_margin_summary: Share = 0.3
+    z_margin_summary: Annotated[
+        float,
+        Field(ge=0, lt=0.5),
+        Expected("a number from 0 to below 0.5, the share of the slices that is left out above, and below"),
+    ] = 0.3
     silhouette_alpha: Share = 0.5
     silhouette_threshold: Share = 0.01
 

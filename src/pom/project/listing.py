@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pom.errors import PomError
-from pom.project.names import is_segmentation
+from pom.project.names import SEPARATOR, is_segmentation, name_fault
 
 TOMOGRAM = ".mrc"
 ANNOTATION = ".scns"
@@ -19,14 +19,17 @@ NOT_READ = (".rec", ".mrc.gz", ".mrc.bz2", ".mrc.xz")
 class Listing:
     """What is in a folder, by what it is; stems, sorted. Hidden files are in none of the lists.
 
-    ``annotations``: files of Ais; ``native_annotations``: folders of Pom's own.
+    ``annotations``: files of Ais; ``native_annotations``: folders of Pom's own. ``unusable``: tomograms and annotations
+    that are in no other list, since no output could bear their name; ``not_read``: files of another ending. Of these
+    two the whole names of the files.
     """
 
     tomograms: tuple[str, ...] = ()
     segmentations: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
     native_annotations: tuple[str, ...] = ()
-    not_read: tuple[str, ...] = ()  # whole file names
+    unusable: tuple[str, ...] = ()
+    not_read: tuple[str, ...] = ()
 
 
 def list_files(folder: Path) -> frozenset[str]:
@@ -55,11 +58,16 @@ def list_tomograms(folder: Path) -> Listing:
     names = [name for name, is_folder in entries if not is_folder]
     folders = [name for name, is_folder in entries if is_folder]
     volumes = list(_stems(names, TOMOGRAM))
+    tomograms = [stem for stem in volumes if not is_segmentation(stem)]
+    annotations, native = list(_stems(names, ANNOTATION)), list(_stems(folders, NATIVE_ANNOTATION))
+    found = ((tomograms, TOMOGRAM), (annotations, ANNOTATION), (native, NATIVE_ANNOTATION))
+    unusable = {stem for stems, _ in found for stem in stems if not _is_usable(stem)}
     return Listing(
-        tomograms=tuple(stem for stem in volumes if not is_segmentation(stem)),
+        tomograms=tuple(stem for stem in tomograms if stem not in unusable),
         segmentations=tuple(stem for stem in volumes if is_segmentation(stem)),
-        annotations=tuple(_stems(names, ANNOTATION)),
-        native_annotations=tuple(_stems(folders, NATIVE_ANNOTATION)),
+        annotations=tuple(stem for stem in annotations if stem not in unusable),
+        native_annotations=tuple(stem for stem in native if stem not in unusable),
+        unusable=tuple(stem + ending for stems, ending in found for stem in stems if stem in unusable),
         not_read=tuple(name for name in names if _expected_to_count(name)),
     )
 
@@ -77,6 +85,11 @@ def _entries(folder: Path) -> list[tuple[str, bool]]:
 
 def _stems(names: Iterable[str], ending: str) -> Iterator[str]:
     return (name.removesuffix(ending) for name in names if name.endswith(ending))
+
+
+def _is_usable(stem: str) -> bool:
+    # Whether a name may hold what marks a segmentation is for others to say.
+    return name_fault(stem.replace(SEPARATOR, "")) is None
 
 
 def _expected_to_count(name: str) -> bool:

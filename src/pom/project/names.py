@@ -39,12 +39,19 @@ def name_fault(name: str) -> str | None:
             shown = "a null character" if part == "\0" else f"'{part}'"
             return f"holds {name!r}, and a name that becomes part of a file name must not contain {shown}"
     if not name.isprintable():
-        return f"holds {name!r}, and a name must not contain control characters"
+        is_text = not any("\ud800" <= character <= "\udfff" for character in name)
+        must = "must not contain control characters" if is_text else "must be UTF-8"
+        return f"holds '{readable(name)}', and a name {must}"
     if name.startswith("."):
         return f"holds {name!r}, and a name must not begin with '.'"
     if name != name.strip():
         return f"holds {name!r}, and a name must not begin or end with a space"
     return None
+
+
+def readable(name: str) -> str:
+    r"""The name of a file as any terminal shows it, such as ``TS_\xe9`` where a byte is not UTF-8."""
+    return "".join(character if character.isprintable() else _escaped(character) for character in name)
 
 
 def first_fault(names: Sequence[str]) -> str | None:
@@ -64,6 +71,12 @@ def first_fault(names: Sequence[str]) -> str | None:
     return None
 
 
+def _escaped(character: str) -> str:
+    # Python has a byte that is not UTF-8 as U+DC00 and so many more.
+    is_byte = "\udc80" <= character <= "\udcff"
+    return f"\\x{ord(character) - 0xDC00:02x}" if is_byte else ascii(character)[1:-1]
+
+
 def without_empty(names: Iterable[str]) -> tuple[str, ...]:
     """The names that are not ``_``, in their order."""
     return tuple(name for name in names if name != EMPTY)
@@ -77,3 +90,9 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     by_folded = {candidate.casefold(): candidate for candidate in known}
     matches = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=cutoff)
     return by_folded[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What a sentence says behind a name that is not known: `` (did you mean 'TS_1'?)``, or nothing."""
+    closest = nearest(name, known)
+    return f" (did you mean {closest!r}?)" if closest else ""

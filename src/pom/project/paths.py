@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pom.errors import PomError
 from pom.project.configuration import Configuration, read_configuration
-from pom.project.listing import ANNOTATION, NATIVE_ANNOTATION, TOMOGRAM, list_tomograms
+from pom.project.listing import ANNOTATION, NATIVE_ANNOTATION, TOMOGRAM, Listing, list_tomograms
 from pom.project.names import (
     DENSITY,
     DENSITY_PICTURES,
@@ -15,7 +15,9 @@ from pom.project.names import (
     PROJECTION,
     SEPARATOR,
     UNKNOWN,
-    nearest,
+    did_you_mean,
+    name_fault,
+    readable,
     segmentation_file,
     without_empty,
 )
@@ -117,8 +119,7 @@ class Project:
         known = self.listed_ontologies()
         if name in known:
             return name
-        closest = nearest(name, known)
-        hint = f" (did you mean {closest!r}?)" if closest else ""
+        hint = did_you_mean(name, known)
         raise PomError(f"There is no ontology {name!r}{hint}: the project has {', '.join(known)}.")
 
     def listed_ontologies(self) -> tuple[str, ...]:
@@ -136,22 +137,34 @@ class Project:
         """The tomograms' names, sorted; files passed over are said in one warning."""
         return self._names(self.tomogram_dir)
 
+    def listed_tomograms(self, *, test: bool = False) -> list[str]:
+        """The names of the tomograms, or of the test tomograms, sorted; there must be one.
+
+        Raises:
+            PomError: there is none.
+        """
+        names = self.test_names() if test else self.tomogram_names()
+        if not names:
+            folder = self.test_dir if test else self.tomogram_dir
+            raise PomError(f"There are no tomograms (.mrc) in {folder}; put some there.")
+        return names
+
     def test_names(self) -> list[str]:
         """The test tomograms' names, sorted; files passed over are said in one warning."""
         return self._names(self.test_dir)
 
     def annotated_names(self) -> list[str]:
         """The names of the tomograms that an annotation of either form lies beside, sorted."""
-        listing = list_tomograms(self.tomogram_dir)
+        listing = _list_and_warn(self.tomogram_dir)
         return sorted(set(listing.tomograms) & {*listing.annotations, *listing.native_annotations})
 
     def orphaned_annotations(self) -> list[str]:
         """The names of the annotations, of either form, that no tomogram lies beside, sorted."""
-        listing = list_tomograms(self.tomogram_dir)
+        listing = _list_and_warn(self.tomogram_dir)
         return sorted({*listing.annotations, *listing.native_annotations} - set(listing.tomograms))
 
     def _names(self, folder: Path) -> list[str]:
-        listing = list_tomograms(folder)
+        listing = _list_and_warn(folder)
         names, channels = frozenset(listing.tomograms), self._segmented_in(folder)
         parts = ((stem, *stem.partition(SEPARATOR)) for stem in listing.segmentations)
         # Those that lie where the configuration puts them belong there, and nobody need be told.
@@ -162,7 +175,7 @@ class Project:
                 folder,
                 counted(len(strange), "file is", "files are"),
                 SEPARATOR,
-                strange[0] + TOMOGRAM,
+                readable(strange[0] + TOMOGRAM),
             )
         if listing.not_read:
             log.warning(
@@ -170,7 +183,7 @@ class Project:
                 folder,
                 counted(len(listing.not_read), "file is", "files are"),
                 TOMOGRAM,
-                listing.not_read[0],
+                readable(listing.not_read[0]),
             )
         return list(listing.tomograms)
 
@@ -370,3 +383,16 @@ class Project:
     def ome_zarr(self, name: str) -> Path:
         """The folder of a tomogram and its segmentations as OME-Zarr."""
         return self.output_dir / f"{name}.ome.zarr"
+
+
+def _list_and_warn(folder: Path) -> Listing:
+    """What is in a folder; files of names that nothing can be called after are said, since they are in no list."""
+    listing = list_tomograms(folder)
+    if listing.unusable:
+        log.warning(
+            "%s: %s (one %s); rename what is a tomogram or annotation.",
+            folder,
+            counted(len(listing.unusable), "file is left out for its name", "files are left out for their names"),
+            name_fault(listing.unusable[0].rpartition(".")[0]),
+        )
+    return listing

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pom.errors import PomError
 from pom.project.json_file import read_json_object
-from pom.project.names import DENSITY, DENSITY_PICTURES, EMPTY, PROJECTION, UNKNOWN, name_fault
+from pom.project.names import DENSITY, DENSITY_PICTURES, EMPTY, PROJECTION, UNKNOWN, did_you_mean, name_fault
 
 RANK = re.compile(r"rank([0-9]{1,4})")
 NOT = "!"
@@ -63,6 +63,24 @@ def read_compositions(path: Path) -> tuple[Composition, ...]:
         PomError: the file cannot be read, is no JSON object of lists of names, or a name cannot be.
     """
     return tuple(_composition(path, name, entries) for name, entries in read_json_object(path).items())
+
+
+def misspelt(compositions: Sequence[Composition], known: Collection[str]) -> list[str]:
+    """The entries that name nothing there is, a sentence each.
+
+    Args:
+        compositions: as they are read.
+        known: the features of the project.
+    """
+    faults = []
+    for composition in compositions:
+        for entry in dict.fromkeys(composition.entries):
+            feature = entry.removeprefix(NOT)
+            if not RANK.fullmatch(entry) and feature not in (*known, DENSITY, EMPTY):
+                named = f"{composition.name!r} holds {entry!r}{did_you_mean(feature, known)}"
+                what = "which is no ontology or macromolecule of this project: correct it, or take it out."
+                faults.append(f"{named}, {what}")
+    return faults
 
 
 def configuration_text(path: Path, compositions: Sequence[Composition]) -> str:

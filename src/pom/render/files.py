@@ -61,8 +61,8 @@ def write_movie(path: Path, pictures: Sequence[Pixels], made_from: str) -> None:
 
 
 def is_made_from(path: Path, made_from: str) -> bool:
-    """Whether a picture or movie is there and tells that it was made from this."""
-    return _told(path) == made_from
+    """Whether a picture or movie is there, whole, and tells that it was made from this."""
+    return _told(path) == made_from and _is_whole(path)
 
 
 def remove_picture(path: Path) -> bool:
@@ -77,6 +77,17 @@ def remove_picture(path: Path) -> bool:
     if not _told(path):
         return False
     remove_file(path)
+    return True
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether nothing of a picture or movie was lost, as by a power failure before it was on the disk."""
+    try:
+        with Image.open(path) as picture:
+            # The check sums of a PNG; a movie, whose note stands at its end, was found whole when it was opened.
+            picture.verify()
+    except (OSError, SyntaxError):
+        return False
     return True
 
 

@@ -142,7 +142,7 @@ class SamplingSummary:
     """What ``pom single initialize`` sampled."""
 
     rows: list[OntologyCount]
-    unknown_titles: list[tuple[str, int, str | None]]
-    """Titles that no ontology bears: title, number of boxes, nearest ontology."""
+    unknown_titles: list[tuple[str, int]]
+    """Titles that no ontology bears: title, number of boxes."""
     failed: dict[str, str]
     """Annotated tomograms that could not be used, and why."""

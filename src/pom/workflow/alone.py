@@ -1,4 +1,7 @@
-"""Work that must not be done twice at a time in a project, be it begun in a terminal, from the browser or by SLURM."""
+"""What must not be done twice at a time in a project: long work, which refuses, and short changes, which wait.
+
+It is the same whether they are begun in a terminal, from the browser or by SLURM.
+"""
 
 import logging
 import time
@@ -13,9 +16,15 @@ from pom.training.team import is_first_process
 log = logging.getLogger(__name__)
 
 SAMPLING = "cutting the training patches"
+LABELLING = "making the joint labels"
+JOINT_TRAINING = "training the joint network"
+PRETRAINING = "pretraining"
 SECONDS_TO_EXPIRE = 1.5 * LIFETIME
 """After which the claim of a process that was killed on another machine is free, and a little more."""
 SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_TO_WAIT = 10.0
+"""For somebody else's change, which takes a moment."""
+SECONDS_BETWEEN_TRIES = 0.02
 
 
 def training(ontology: str) -> str:
@@ -41,6 +50,26 @@ def alone(project: Project, works: Sequence[str]) -> Iterator[None]:
         for work in works:
             _take(claims, work)
         yield
+    finally:
+        claims.close()
+
+
+@contextmanager
+def changing(project: Project, what: str) -> Iterator[None]:
+    """Waits until no other page or server of the project changes ``what``, and keeps them waiting meanwhile.
+
+    Raises:
+        PomError: somebody else is changing it for too long, or the project folder cannot be written.
+    """
+    claims = Claims(project.changing_claims)
+    deadline = time.monotonic() + SECONDS_TO_WAIT
+    try:
+        while (claim := claims.take(what)) is None:
+            if not claims.free_dead(what) and time.monotonic() > deadline:
+                raise PomError(f"Somebody else is changing the {what} just now: try again in a moment.")
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        with claim:
+            yield
     finally:
         claims.close()
 

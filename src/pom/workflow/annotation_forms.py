@@ -21,7 +21,7 @@ from pom.io.scns import Annotation, Feature, read_scns, write_scns
 from pom.jobs.editing import EditRights
 from pom.progress import track
 from pom.project.listing import list_tomograms
-from pom.project.names import nearest
+from pom.project.names import did_you_mean
 from pom.project.paths import Project
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,8 @@ def export_scns(project: Project, names: Sequence[str]) -> Conversion:
         PomError: a name has no native annotation, or there are none at all; or the disk is full.
     """
     found = list_tomograms(project.tomogram_dir).native_annotations
-    return _convert(project, _chosen(project, names, found, "native annotation"), give_out)
+    how = "draw with 'pom annotate' first, or give 'pom annotations import' where {name}.scns is there"
+    return _convert(project, _chosen(project, names, found, "native annotation", how), give_out)
 
 
 def import_scns(project: Project, names: Sequence[str]) -> Conversion:
@@ -60,7 +61,7 @@ def import_scns(project: Project, names: Sequence[str]) -> Conversion:
         PomError: a name has no file of Ais, or there are none at all; or the disk is full.
     """
     found = list_tomograms(project.tomogram_dir).annotations
-    chosen = _chosen(project, names, found, "annotation of Ais (.scns)")
+    chosen = _chosen(project, names, found, "annotation of Ais (.scns)", "save {name}.scns beside {name}.mrc")
     rights = EditRights(project.editing_claims)
 
     def take_in_alone(project: Project, name: str, conversion: Conversion) -> None:
@@ -85,16 +86,28 @@ def _convert(project: Project, names: Sequence[str], convert: Callable[[Project,
     return conversion
 
 
-def _chosen(project: Project, names: Sequence[str], found: Sequence[str], what: str) -> list[str]:
-    for name in names:
-        if name not in found:
-            closest = nearest(name, found)
-            hint = f" (did you mean {closest!r}?)" if closest else ""
-            raise PomError(
-                f"{name!r} has no {what} in {project.tomogram_dir}{hint}: give tomograms' names without .mrc."
-            )
+def _chosen(project: Project, names: Sequence[str], found: Sequence[str], what: str, how: str) -> list[str]:
+    """The tomograms to convert.
+
+    Args:
+        project: whose tomograms.
+        names: as a person gave them; without any, all that are found.
+        found: of the tomograms that can be converted.
+        what: they have.
+        how: a tomogram gets that, as the end of a sentence; ``{name}`` stands for its name.
+
+    Raises:
+        PomError: there is none, or one of the names is not among them.
+    """
     if not found:
-        raise PomError(f"There is no {what} in {project.tomogram_dir}.")
+        raise PomError(f"There is no {what} in {project.tomogram_dir}: {how.format(name='NAME')}.")
+    for name in names:
+        if name in found:
+            continue
+        if project.tomogram(name).exists():
+            raise PomError(f"{name} has no {what} in {project.tomogram_dir}: {how.format(name=name)}.")
+        hint = did_you_mean(name, found)
+        raise PomError(f"{name!r} has no {what} in {project.tomogram_dir}{hint}: give tomograms' names without .mrc.")
     return list(dict.fromkeys(names)) or list(found)
 
 

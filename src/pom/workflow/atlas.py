@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,10 +99,6 @@ class Query:
         if self.subset is not None:
             found["subset"] = self.subset
         return found
-
-    def url_query(self) -> str:
-        """The parameters as they stand in a URL behind its ``?``."""
-        return urlencode(self.parameters(), doseq=True)
 
 
 class Atlas:
@@ -253,7 +248,7 @@ class _Held:
         """(tomogram, ontology), in percent; NaN where not known."""
 
     def values(self, column: str) -> NDArray[np.float64]:
-        return self.table[column].to_numpy(np.float64)
+        return self.table[column].to_numpy(np.float64, na_value=np.nan)
 
     def order(self, query: Query, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """What puts ``rows`` in the wanted order."""

@@ -12,6 +12,8 @@ from pom.measure.surface import SurfaceDistances, together
 
 PERCENTILE = 95
 
+REPORT_FILE = "evaluation.json"
+
 
 @dataclass(frozen=True, eq=False)
 class Judged:
@@ -58,7 +60,7 @@ class Evaluation:
     @property
     def report(self) -> Path:
         """The JSON file."""
-        return self.folder / "evaluation.json"
+        return self.folder / REPORT_FILE
 
     @property
     def picture(self) -> Path:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pom.errors import PomError
-from pom.io.atomic import atomic_folder, discard_folder
-from pom.io.ome_zarr import made_from
+from pom.io.atomic import atomic_folder
+from pom.io.ome_zarr import check_own, made_from
 from pom.io.stamps import file_stamp
 from pom.io.volume_files import stored_at
 from pom.jobs.side_by_side import side_by_side
 from pom.progress import track
-from pom.project.names import DENSITY, UNKNOWN, nearest
+from pom.project.names import DENSITY, UNKNOWN, did_you_mean
 from pom.project.paths import Project
 from pom.words import counted, listed
+from pom.workflow.feature_volumes import feature_file
 from pom.workflow.ome_zarr import Form, colours, write_store
 from pom.workflow.survey import survey_outputs
 
@@ -52,6 +53,8 @@ def export(
 ) -> ExportReport:
     """Writes one OME-Zarr for each tomogram, ``NAME.ome.zarr``; one that is there is left if it is still the same.
 
+    One that another program wrote is never replaced: the tomogram fails.
+
     Args:
         project: with segmentations.
         names: of the tomograms; all that are segmented without any.
@@ -85,12 +88,16 @@ def _export(
     outputs = {title: project.output(name, title) for title in (*project.ontologies, UNKNOWN)}
     if any(stored_at(path).is_relative_to(store) for path in outputs.values()):
         return "outputs"
+    missing = [title for title in outputs if feature_file(project, name, title) is None]
+    if missing:
+        raise PomError(f"{name} is not segmented in full (no {listed(missing)}): run 'pom shared process' first.")
     made = _made_from(project, name, outputs, form)
     if not overwrite and _is_same(store, made):
         return "skipped"
-    with atomic_folder(store) as temporary:
+    check_own(store)
+    with atomic_folder(store, instead_of=()) as temporary:
         write_store(project, name, temporary, form, made, outputs)
-        discard_folder(store)
+        check_own(store)
     return "done"
 
 
@@ -99,8 +106,7 @@ def _chosen(project: Project, names: Sequence[str]) -> list[str]:
     there = project.tomogram_names()
     for name in names:
         if name not in there:
-            closest = nearest(name, there)
-            hint = f" (did you mean {closest!r}?)" if closest else ""
+            hint = did_you_mean(name, there)
             raise PomError(f"There is no tomogram {name!r}{hint}: give names without .mrc, or none for all.")
     if names:
         return list(dict.fromkeys(names))

@@ -1,28 +1,22 @@
 """The project's feature library, and how a feature of it becomes an ontology."""
 
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pom.errors import PomError
 from pom.io.atomic import write_text
 from pom.io.feature_library import FeatureLibrary, read_library, write_library
-from pom.jobs.claims import Claims
 from pom.project.configuration import check_configuration
 from pom.project.json_file import read_json_object
 from pom.project.names import EMPTY, UNKNOWN
 from pom.project.paths import CONFIGURATION_FILE, Project
+from pom.workflow.alone import changing
 from pom.workflow.feature_volumes import known_features
 
 ONTOLOGIES = "ontologies"
 GREY = (0.66, 0.67, 0.70)
 """The colour of Unknown where nobody chose one."""
-
-SECONDS_TO_WAIT = 10.0
-"""For somebody else's change, which takes a moment."""
-SECONDS_BETWEEN_TRIES = 0.02
 
 
 def load_library(project: Project) -> FeatureLibrary:
@@ -72,7 +66,7 @@ def change_library(project: Project, change: Callable[[FeatureLibrary], FeatureL
         PomError: the file is damaged or cannot be written, somebody else is changing it for too long, or ``change``
             raises it; then the file is as it was.
     """
-    with alone(project, "library"):
+    with changing(project, "library"):
         library = change(load_library(project))
         write_library(project.feature_library, library)
     return library
@@ -94,7 +88,7 @@ def add_ontology(project: Project, title: str) -> Project:
     """
     # A link stays one: what is behind it is replaced.
     path = (project.folder / CONFIGURATION_FILE).resolve()
-    with alone(project, "configuration"):
+    with changing(project, "configuration"):
         values = read_json_object(path)
         before = check_configuration(path, values).ontologies
         if title in before or title == EMPTY:
@@ -111,26 +105,6 @@ def add_ontology(project: Project, title: str) -> Project:
             raise PomError(f"{path} was changed by someone else meanwhile: try again.")
         write_text(path, text)
     return Project(project.folder, configuration)
-
-
-@contextmanager
-def alone(project: Project, what: str) -> Iterator[None]:
-    """Waits until no other page or server of the project changes ``what``, and keeps them waiting meanwhile.
-
-    Raises:
-        PomError: somebody else is changing it for too long.
-    """
-    claims = Claims(project.changing_claims)
-    deadline = time.monotonic() + SECONDS_TO_WAIT
-    try:
-        while (claim := claims.take(what)) is None:
-            if not claims.free_dead(what) and time.monotonic() > deadline:
-                raise PomError(f"Somebody else is changing the {what} just now: try again in a moment.")
-            time.sleep(SECONDS_BETWEEN_TRIES)
-        with claim:
-            yield
-    finally:
-        claims.close()
 
 
 def _with_ontology(text: str, title: str) -> str:

@@ -1,13 +1,15 @@
 """Where a project stands, and the command that comes next."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from pom.io.checkpoints import ModelCard
+from pom.io.checkpoints import CARD_FILE, ModelCard
 from pom.project.listing import list_folders
 from pom.project.names import DENSITY_PICTURES, PROJECTION
 from pom.project.paths import CONFIGURATION_FILE, Project
+from pom.workflow.annotations import annotated
+from pom.workflow.evaluation import REPORT_FILE
 from pom.workflow.freshness import Outdated, find_outdated, learnt_directly, modified
 from pom.workflow.segmentation import Segmentation
 from pom.workflow.survey import (
@@ -110,8 +112,12 @@ def overview(project: Project) -> Overview:
         next_command="",
         pretrained=len(pretrained.tomograms) if pretrained is not None else None,
     )
-    newest = max(outputs.processed.values(), default=0.0)
-    return replace(state, next_command=_next_command(project, state) or _next_of_looking(project, newest))
+    next_command = _next_command(project, state)
+    if next_command is None:
+        newest = max(outputs.processed.values(), default=0.0)
+        unjudged = joint is not None and _is_unjudged(project, joint, outputs.processed)
+        next_command = _next_of_looking(project, newest, unjudged=unjudged)
+    return replace(state, next_command=next_command)
 
 
 def _ontology(project: Project, name: str, annotations: AnnotationSurvey, single: ModelCard | None) -> OntologyState:
@@ -181,11 +187,29 @@ def _next_of_processing(project: Project, state: Overview) -> str | None:
     return None
 
 
-def _next_of_looking(project: Project, newest_output: float) -> str:
-    """What shows the segmentations; ``newest_output``: when the last of them was written, seconds since 1970."""
+def _is_unjudged(project: Project, joint: ModelCard, processed: Collection[str]) -> bool:
+    """Whether there is annotation, held out from the joint network, that it was not compared with yet."""
+    judged, trained = modified(project.evaluation / REPORT_FILE), modified(project.joint_network / CARD_FILE)
+    if judged is not None and trained is not None and judged > trained:
+        return False
+    unseen = {name: held for name, held in annotated(project).items() if name not in joint.training.tomograms}
+    return any(
+        name in processed and any(held.boxes.get(o) for o in project.ontologies) for name, held in unseen.items()
+    )
+
+
+def _next_of_looking(project: Project, newest_output: float, *, unjudged: bool) -> str:
+    """What shows how good the segmentations are, and then what is in them.
+
+    Args:
+        project: whose.
+        newest_output: when the last of them was written, in seconds since 1970.
+        unjudged: whether 'pom evaluate' has something to judge them by, and has not; whoever goes on without is not
+            asked again.
+    """
     summarised = modified(project.summary)
     if summarised is None or summarised < newest_output:
-        return "pom summarize"
+        return "pom evaluate" if unjudged else "pom summarize"
     kinds = list_folders(project.image_dir)
     flat = {kind for kind in kinds if kind == DENSITY_PICTURES or kind.endswith(PROJECTION)}
     if not flat:

@@ -110,18 +110,32 @@ class Drawing:
         Raises:
             PomError: of what would be no different for the next picture.
         """
-        if not self._overwrite and all(is_made_from(path, made_from) for path in paths):
-            self._kept += len(paths)
+        if self.keep(paths, made_from):
             return
         try:
             make()
         except FATAL:
             raise
         except PomError as error:
-            self._fault = self._fault or str(error)
-            self.remove(paths)
+            self.fail(paths, error)
         else:
             self._drawn += len(paths)
+
+    def keep(self, paths: Sequence[Path], made_from: str) -> bool:
+        """Whether all of these are there and are made from this already; they are then counted as kept."""
+        if self._overwrite or not all(is_made_from(path, made_from) for path in paths):
+            return False
+        self._kept += len(paths)
+        return True
+
+    def fail(self, paths: Sequence[Path], error: PomError) -> None:
+        """Notes why these cannot be drawn, and removes older ones.
+
+        Raises:
+            PomError: one cannot be removed.
+        """
+        self._fault = self._fault or str(error)
+        self.remove(paths)
 
     def remove(self, paths: Sequence[Path]) -> None:
         """Removes pictures of what is not there, or not as it is now; those that are not there either do not count.

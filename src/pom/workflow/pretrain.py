@@ -17,6 +17,7 @@ from pom.sampling.crops import SIDE, cut_crops, plan_crops
 from pom.training.hiding import Crops
 from pom.training.pretraining import BATCH, STEPS_PER_EPOCH, Lesson, pretrain_network, pretraining_plan
 from pom.words import counted
+from pom.workflow.alone import PRETRAINING, alone
 from pom.workflow.single_initialize import preprocessing_of
 from pom.workflow.survey import survey_macromolecules
 
@@ -60,7 +61,7 @@ def pretrain(project: Project, devices: Devices, steps: int | None = None, *, ov
 
     Raises:
         PomError: there is no tomogram that can be used; weights are there already but do not fit the configuration, or
-            are damaged, and are not to be overwritten; or a file cannot be written.
+            are damaged, and are not to be overwritten; a file cannot be written; or another process does the same.
     """
     preprocessing = preprocessing_of(project)
     if not overwrite:
@@ -68,9 +69,10 @@ def pretrain(project: Project, devices: Devices, steps: int | None = None, *, ov
         if card is not None:
             _require_fit(project, card, preprocessing)
             return Pretrained(card, is_new=False)
-    lesson = _gather(project, preprocessing)
-    plan = pretraining_plan(project.configuration, steps or STEPS, devices)
-    return Pretrained(pretrain_network(lesson, plan, devices, project.pretrained_network), is_new=True)
+    with alone(project, [PRETRAINING]):
+        lesson = _gather(project, preprocessing)
+        plan = pretraining_plan(project.configuration, steps or STEPS, devices)
+        return Pretrained(pretrain_network(lesson, plan, devices, project.pretrained_network), is_new=True)
 
 
 def _require_fit(project: Project, card: PretrainedCard, preprocessing: Preprocessing) -> None:
@@ -116,9 +118,7 @@ def _gather(project: Project, preprocessing: Preprocessing) -> Lesson:
 
 def _usable(project: Project) -> Sequence[str]:
     """The tomograms whose input volumes are all there."""
-    names = project.tomogram_names()
-    if not names:
-        raise PomError(f"There are no tomograms in {project.tomogram_dir}: put some there (NAME.mrc).")
+    names = project.listed_tomograms()
     missing, lacking = survey_macromolecules(project, names)
     if len(lacking) == len(names):
         raise PomError(

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pom.errors import PomError
@@ -97,15 +98,17 @@ def process_tomograms(
         if len(waiting) > n_failed:
             # A batch system ends a job by SIGTERM; then too the workers are to let go of what they have.
             with interrupted_once():
+                listeners = Listeners(lambda _: progress.advance(), partial(_tell_of_failure, ledger, report))
                 if slots is None:
-                    _work_here(segmentation, ledger, devices, waiting, progress)
+                    _work_here(segmentation, ledger, devices, waiting, listeners)
                 else:
                     others = _Others(ledger, waiting, len(report.skipped), progress)
-                    _work_in_processes(segmentation, ledger, slots, waiting, progress, others)
+                    _work_in_processes(segmentation, ledger, slots, waiting, listeners, others)
     failures = ledger.failures()
     for name, before in waiting.items():
         if ledger.finished_at(name) != before:
             report.done.append(name)
+            report.failed.pop(name, None)
         elif len(tries := failures.get(name, ())) >= MOST_TRIES:
             report.failed[name] = tries[-1].reason
     return report
@@ -165,13 +168,10 @@ def _work_here(
     ledger: Ledger,
     devices: Devices,
     waiting: Mapping[str, float | None],
-    progress: Progress,
+    listeners: Listeners,
 ) -> None:
     from pom.workflow.segment_tomogram import SegmentTomogram
 
-    listeners = Listeners(
-        done=lambda _: progress.advance(), failed=lambda name, reason: _tell_of_failure(ledger, name, reason)
-    )
     step = SegmentTomogram(segmentation, devices)
     claims = segmentation.claims
     try:
@@ -185,14 +185,14 @@ def _work_in_processes(
     ledger: Ledger,
     slots: Sequence[Slot],
     waiting: Mapping[str, float | None],
-    progress: Progress,
+    listeners: Listeners,
     others: "_Others",
 ) -> None:
     def hear(message: Message) -> None:
         if message.kind == "done":
-            progress.advance()
+            listeners.done(message.tomogram)
         elif message.kind == "failed":
-            _tell_of_failure(ledger, message.tomogram, message.text)
+            listeners.failed(message.tomogram, message.text)
         else:
             log.warning("%s", message.text)
 
@@ -222,6 +222,7 @@ class _Others:
             self._progress.show(self._n_skipped + len(self._new & self._ledger.recorded()))
 
 
-def _tell_of_failure(ledger: Ledger, name: str, reason: str) -> None:
+def _tell_of_failure(ledger: Ledger, report: ProcessReport, name: str, reason: str) -> None:
+    report.failed[name] = reason  # the ledger, asked at the end, may have no file for such a name
     log.warning("%s failed: %s", name, reason)
     log.debug("Traceback of %s:\n%s", name, "".join(attempt.traceback for attempt in ledger.tries(name)[-1:]))

@@ -1,12 +1,13 @@
 """Flat pictures of all tomograms: the density, and the segmentations as seen along z and along y."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pom.errors import PomError
 from pom.io.mrc import MrcReader
 from pom.io.ome_zarr import CHUNK
 from pom.io.volume_files import open_volume, stored_at
@@ -30,8 +31,11 @@ def draw_projections(project: Project, processes: int = 1, overwrite: bool = Fal
         project: whose tomograms.
         processes: so many at a time.
         overwrite: draw all anew.
+
+    Raises:
+        PomError: there are no tomograms, or as ``draw_all``.
     """
-    names = project.tomogram_names()
+    names = project.listed_tomograms()
     work = partial(draw_tomogram, project, overwrite)
     return draw_all(work, names, lambda name: name, processes, "Projected tomograms")
 
@@ -67,21 +71,35 @@ def _add_density(drawing: Drawing, project: Project, name: str) -> None:
 def _add_segmentations(drawing: Drawing, project: Project, name: str) -> None:
     settings = project.configuration
     files = {ontology: feature_file(project, name, ontology) for ontology in (*project.ontologies, UNKNOWN)}
-    pictures = {(o, side): project.projection(name, o, side=side) for o in files for side in (False, True)}
-    drawing.remove([path for (ontology, _), path in pictures.items() if files[ontology] is None])
+    pictures = {o: [project.projection(name, o, side=side) for side in (False, True)] for o in files}
+    drawing.remove([path for ontology in files if files[ontology] is None for path in pictures[ontology]])
     there = {ontology: path for ontology, path in files.items() if path is not None}
-    # All of a tomogram's are made together, since they are as bright as each other.
-    sources = [source(stored_at(path)) for path in there.values()]
-    made_from = fingerprint([FORM, settings.z_margin_summary, settings.image_size], sources)
+    # Before anything is read: what is made again meanwhile may be drawn as it was, but never passes for the new.
+    sources = {ontology: source(stored_at(path)) for ontology, path in there.items()}
+
+    def made_from(ontologies: Iterable[str]) -> str:
+        looks = [FORM, settings.z_margin_summary, settings.image_size]
+        return fingerprint(looks, [sources[ontology] for ontology in ontologies])
+
+    # All of a tomogram's belong together, since they are as bright as each other.
+    if drawing.keep([path for ontology in there for path in pictures[ontology]], made_from(there)):
+        return
+    counts = {}
+    for ontology, path in there.items():
+        try:
+            counts[ontology] = count_voxels(_chunks(path, settings.z_margin_summary))
+        except PomError as error:
+            drawing.fail(pictures[ontology], error)
+    # Without those that cannot be read, so that all are drawn anew when these can be.
+    readable = made_from(counts)
 
     def make() -> None:
-        counts = {o: count_voxels(_chunks(path, settings.z_margin_summary)) for o, path in there.items()}
         for side in (False, True):
             drawn = draw_counts({ontology: pair[side] for ontology, pair in counts.items()}, settings.image_size)
             for ontology, picture in drawn.items():
-                write_png(pictures[ontology, side], picture, made_from)
+                write_png(pictures[ontology][side], picture, readable)
 
-    drawing.draw([path for (ontology, _), path in pictures.items() if ontology in there], made_from, make)
+    drawing.draw([path for ontology in counts for path in pictures[ontology]], readable, make)
 
 
 def _chunks(path: Path, margin: float) -> Iterator[NDArray[np.float32]]:

@@ -32,7 +32,7 @@ from pom.render.window import Window
 from pom.words import counted, listed
 from pom.workflow.atlas import Atlas
 from pom.workflow.feature_library import complete_library, load_library
-from pom.workflow.feature_volumes import FeatureVolume, feature_file, read_feature
+from pom.workflow.feature_volumes import FeatureVolume, feature_file, known_features, read_feature
 from pom.workflow.pictures import Drawing, Drawn, PictureReport, draw_all
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,8 @@ def render_tomogram(look: Look, wanted: Wanted) -> Drawn:
     side = project.configuration.image_size
     shown = {feature for features in wanted.features.values() for feature in features if not _hidden(look, feature)}
     files = {feature: feature_file(project, name, feature) for feature in sorted(shown)}
-    missing = tuple(feature for feature, path in files.items() if path is None)
+    # Of what the project does not have, no tomogram could have a segmentation.
+    missing = tuple(f for f, path in files.items() if path is None and f in known_features(project))
     # Before anything is read: what is made again meanwhile may be drawn as it was, but never passes for the new.
     sources = {feature: source(stored_at(path)) for feature, path in files.items() if path is not None}
     studio, drawing = Studio(project, name), Drawing(look.overwrite)
@@ -210,15 +211,24 @@ def feature_surface(project: Project, name: str, preset: Preset, max_triangles: 
     return _surface(read_feature(project, name, preset.title), preset, max_triangles)
 
 
+@dataclass(frozen=True)
+class _Made:
+    """What is drawn of a feature, and what of the tomogram its volume fills."""
+
+    drawable: Solid | Cloud
+    size: NDArray[np.float64]
+    """(x, y, z) in nm."""
+    bottom: float
+    """Where it begins along z, in nm."""
+
+
 class Studio:
     """Draws pictures of one tomogram; the surfaces and clouds that it has made it keeps for the next."""
 
     def __init__(self, project: Project, name: str) -> None:
         self._project = project
         self._name = name
-        self._made: dict[tuple[str, int], Solid | Cloud] = {}
-        self._box: tuple[NDArray[np.float64], float] | None = None
-        """Size (x, y, z), and where it begins along z, in nm: of the first volume that was read."""
+        self._made: dict[tuple[str, int], _Made] = {}
 
     def picture(self, presets: Sequence[Preset], side: int) -> NDArray[np.uint8]:
         """(side, side, 3), of the features of these presets."""
@@ -235,9 +245,10 @@ class Studio:
 
     def _scene(self, presets: Sequence[Preset], side: int) -> Scene:
         settings = self._project.configuration
-        made = [self._make(preset, side) for preset in presets]
-        assert self._box is not None
-        size, bottom = self._box
+        each = [self._make(preset, side) for preset in presets]
+        made = [one.drawable for one in each]
+        # That of the picture's own first feature: what else is drawn in the same run must not show in it.
+        size, bottom = each[0].size, each[0].bottom
         solids = [
             Solid(one.surface.moved((0.0, 0.0, -bottom)), one.colour, one.alpha)
             for one in made
@@ -252,13 +263,11 @@ class Studio:
             )
         return Scene(size, solids, clouds, Outlines(settings.silhouette_alpha, settings.silhouette_threshold))
 
-    def _make(self, preset: Preset, side: int) -> Solid | Cloud:
+    def _make(self, preset: Preset, side: int) -> _Made:
         key = (preset.title, side)
         if key not in self._made:
             volume = read_feature(self._project, self._name, preset.title)
-            if self._box is None:
-                self._box = (volume.size, volume.bottom)
-            self._made[key] = self._drawable(volume, preset, side)
+            self._made[key] = _Made(self._drawable(volume, preset, side), volume.size, volume.bottom)
         return self._made[key]
 
     def _drawable(self, volume: FeatureVolume, preset: Preset, side: int) -> Solid | Cloud:

@@ -6,6 +6,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -15,9 +16,10 @@ import pom
 from pom.inference.familiarity import Familiarity
 from pom.inference.predictor import Predictor
 from pom.inference.segment import segment
-from pom.io.atomic import atomic_folder, discard_folder, remove_file
+from pom.io.atomic import atomic_folder
 from pom.io.channels import NetworkInput, read_network_input
 from pom.io.checkpoints import ModelCard, load_familiarity, load_network
+from pom.io.ome_zarr import check_own
 from pom.jobs.ledger import InputFile, Record
 from pom.networks.devices import Devices, use_bf16
 from pom.workflow.ome_zarr import Form, write_store
@@ -27,6 +29,15 @@ log = logging.getLogger(__name__)
 
 LARGEST_DIFFERENCE = 0.1
 """Of pixel sizes, as a share, before a person should hear of it."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A tomogram, and what it was read from."""
+
+    network_input: NetworkInput
+    files: dict[str, InputFile]
+    """By channel, as they were before they were read."""
 
 
 class SegmentTomogram:
@@ -71,10 +82,12 @@ class SegmentTomogram:
         """
         _ = self._predictor, self._familiarity
 
-    def read(self, name: str) -> NetworkInput:
+    def read(self, name: str) -> Read:
         """The network's input; warns where its pixels are of another size than those that the network knows."""
         card = self._segmentation.card
         files = self._segmentation.inputs(name)
+        # Before they are read: a file that is replaced meanwhile would otherwise pass for the one that was segmented.
+        states = {channel: state for channel, path in files.items() if (state := _state(path)) is not None}
         network_input = read_network_input(files, card.preprocessing, self._segmentation.project.configuration.apix)
         pixel_size = network_input.voxel_size[2] / card.preprocessing.binning[2]
         if abs(pixel_size / card.pixel_size - 1.0) > LARGEST_DIFFERENCE:
@@ -82,23 +95,21 @@ class SegmentTomogram:
                 "%s has pixels of %.4g Angstrom, but the network was trained at %.4g: what it finds may be wrong.",
                 next(iter(files.values())), pixel_size, card.pixel_size,
             )  # fmt: skip
-        return network_input
+        return Read(network_input, states)
 
-    def do(self, name: str, inputs: NetworkInput, check: Callable[[], None]) -> None:
+    def do(self, name: str, inputs: Read, check: Callable[[], None]) -> None:
         """Segments a tomogram, and writes its record once all outputs are there."""
         started = time.time()
-        # As they were read: a file that is replaced meanwhile would otherwise pass for the one that was segmented.
-        files = {channel: _state(path) for channel, path in self._segmentation.inputs(name).items()}
         configuration = self._segmentation.project.configuration
-        unlike = None if self._familiarity is None else round(self._familiarity.score(inputs.data), 3)
+        unlike = None if self._familiarity is None else round(self._familiarity.score(inputs.network_input.data), 3)
         write = self._segment_into_store if self._segmentation.in_stores else self._segment_into_files
-        outputs = write(name, inputs, check)
+        outputs = write(name, inputs.network_input, check)
         record = Record(
             tomogram=name,
             step=self._segmentation.step,
             network=self._predictor.card.weights_sha256,
             configuration=hashlib.sha256(configuration.model_dump_json().encode()).hexdigest(),
-            inputs=files,
+            inputs=inputs.files,
             version=pom.__version__,
             host=socket.gethostname(),
             device=self._devices.first,
@@ -119,7 +130,9 @@ class SegmentTomogram:
         """By way of MRC files, since chunks of several slices cannot be written slice by slice."""
         segmentation, project = self._segmentation, self._segmentation.project
         store, outputs = project.ome_zarr(name), segmentation.outputs(name)
-        with atomic_folder(store) as temporary:
+        check_own(store)
+        # Its MRC files go too: were both there, they would be read.
+        with atomic_folder(store, instead_of=tuple(outputs.values())) as temporary:
             scratch = temporary / "scratch"
             files = {index: scratch / path.name for index, path in outputs.items()}
             segment(inputs, self._predictor, files, project.configuration.output_dtype, check)
@@ -129,10 +142,7 @@ class SegmentTomogram:
             write_store(project, name, temporary, form, made_from, {names[index]: files[index] for index in files})
             shutil.rmtree(scratch)
             check()
-            # What was there before goes first: were both there, MRC files would be read.
-            for path in outputs.values():
-                remove_file(path)
-            discard_folder(store)
+            check_own(store)
         return (store.name,)
 
     def is_beyond_repair(self, error: Exception) -> bool:
@@ -142,6 +152,9 @@ class SegmentTomogram:
         return bool(self._devices.gpus) and any(name in str(error) for name in ("CUDA", "cuBLAS", "cuDNN"))
 
 
-def _state(path: Path) -> InputFile:
-    found = path.stat()
+def _state(path: Path) -> InputFile | None:
+    try:
+        found = path.stat()
+    except OSError:  # whoever reads it says what is wrong
+        return None
     return InputFile(file=str(path), bytes=found.st_size, modified=found.st_mtime)

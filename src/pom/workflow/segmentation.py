@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pom.errors import PomError
 from pom.io.checkpoints import ModelCard, require_card
 from pom.jobs.claims import Claims
 from pom.jobs.ledger import Ledger
@@ -63,11 +62,7 @@ class Segmentation:
         Raises:
             PomError: there are none.
         """
-        folder = self.project.test_dir if self.test else self.project.tomogram_dir
-        names = self.project.test_names() if self.test else self.project.tomogram_names()
-        if not names:
-            raise PomError(f"There are no tomograms (.mrc) in {folder}; put some there.")
-        return names
+        return self.project.listed_tomograms(test=self.test)
 
     @property
     def folder(self) -> Path:

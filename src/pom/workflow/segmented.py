@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pom.errors import PomError
-from pom.io.volume_files import VolumeReader, look_into_stores, open_volume
+from pom.io.volume_files import VolumeReader, look_into_stores, open_volume, read_segmentation
 from pom.project.listing import list_files
 from pom.project.names import UNKNOWN
 from pom.project.paths import Project
@@ -69,7 +69,7 @@ class Segmented:
         """The classes of slices ``z_start`` to ``z_stop`` - 1, (z, y, x).
 
         Raises:
-            PomError: an output cannot be read, or holds NaN.
+            PomError: an output cannot be read, or holds what no output of its type does.
         """
         highest = read_probability(self.readers[UNKNOWN], z_start, z_stop)
         classes = np.full(highest.shape, len(self.ontologies), np.uint8)
@@ -118,13 +118,10 @@ def read_probability(reader: VolumeReader, z_start: int, z_stop: int) -> NDArray
     """Slices ``z_start`` to ``z_stop`` - 1 of a segmentation as 0..1, (z, y, x), whatever type they are stored in.
 
     Raises:
-        PomError: the file cannot be read, or holds NaN.
+        PomError: the file cannot be read, or holds what no output of its type does.
     """
-    stored = reader.read(z_start, z_stop)
+    stored = read_segmentation(reader, z_start, z_stop)
     probability = stored.astype(np.float32)
-    if stored.dtype.kind == "f":
-        if not np.isfinite(probability).all():
-            raise PomError(f"{reader.header.path} holds NaN or infinite values: segment the tomogram again.")
-    else:
+    if stored.dtype.kind != "f":
         probability /= np.float32(full_scale(stored.dtype))
     return probability

@@ -18,6 +18,7 @@ from pom.project.names import EMPTY, UNKNOWN
 from pom.project.paths import Project
 from pom.sampling.joint_labels import USUAL_THRESHOLD, choose_threshold, joint_labels
 from pom.sampling.patches import JointPatchSet, PatchSet
+from pom.workflow.alone import LABELLING, alone
 from pom.workflow.single_train import load_datasets
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,13 @@ def shared_initialize(project: Project, selective: bool, devices: Devices) -> Jo
         devices: where; the first GPU is used.
 
     Raises:
-        PomError: nothing is sampled, or a network is missing.
+        PomError: nothing is sampled, a network is missing, or another process does the same.
     """
+    with alone(project, [LABELLING]):
+        return _initialize(project, selective, devices)
+
+
+def _initialize(project: Project, selective: bool, devices: Devices) -> JointSummary:
     datasets = load_datasets(project)
     configured = project.configuration.shared_model_unknown_class_threshold
     patches = PatchSet.concatenate(list(datasets.values()))

@@ -14,6 +14,7 @@ from pom.training.fit import step_size
 from pom.training.objectives import DIRECT_STEPS, direct_objective, direct_patches, joint_objective, joint_patches
 from pom.training.run import Assignment, plan_of, train
 from pom.training.task import Objective
+from pom.workflow.alone import JOINT_TRAINING, alone
 from pom.workflow.single_train import load_datasets
 
 
@@ -28,8 +29,13 @@ def shared_train(project: Project, devices: Devices, checkpoint: Path | None, *,
         direct: learn from the annotations alone, without what single networks say.
 
     Raises:
-        PomError: the patches are not there, or the checkpoint does not fit.
+        PomError: the patches are not there, the checkpoint does not fit, or another process does the same.
     """
+    with alone(project, [JOINT_TRAINING]):
+        return _train(project, devices, checkpoint, direct=direct)
+
+
+def _train(project: Project, devices: Devices, checkpoint: Path | None, *, direct: bool) -> ModelCard:
     configuration = project.configuration
     outputs, patches, labelled, objective = _from_annotations(project) if direct else _from_joint_labels(project)
     assignment = Assignment(

@@ -11,7 +11,6 @@ from pom.errors import PomError
 from pom.io.channels import NetworkInput, Preprocessing, read_network_input
 from pom.io.scns import Annotation, Feature
 from pom.progress import track
-from pom.project.names import nearest
 from pom.project.paths import Project
 from pom.sampling.boxes import OUTSIDE, Patch, PatchCutter, tiles_of
 from pom.sampling.holdout import hold_out_tomograms, validation_mask
@@ -76,8 +75,7 @@ def _initialize(project: Project) -> SamplingSummary:
     _save(project, preprocessing, sampled)
     box_sizes = {ontology: part.box_sizes for ontology, part in sampled.items()}
     _tell_box_sizes(box_sizes, project.configuration.ontology_annotation_box_size)
-    unknown = [(title, boxes, nearest(title, ontologies)) for title, boxes in sorted(titles.items())]
-    return SamplingSummary(list(counts.values()), unknown, failed)
+    return SamplingSummary(list(counts.values()), sorted(titles.items()), failed)
 
 
 def preprocessing_of(project: Project) -> Preprocessing:

@@ -14,7 +14,7 @@ from pom.io.mrc import is_placeholder
 from pom.io.volume_files import volume_status
 from pom.jobs.claims import Claims, Holder
 from pom.jobs.ledger import MOST_TRIES, Ledger, Record, Try, WorkerNote
-from pom.project.names import nearest, segmentation_file
+from pom.project.names import did_you_mean, segmentation_file
 from pom.project.paths import Project
 from pom.workflow.begun_steps import Step, begun_steps, steps_with_jobs
 from pom.workflow.freshness import modified
@@ -168,8 +168,7 @@ def clear_failures(project: Project, names: Collection[str] = ()) -> dict[str, t
 
 def _require_known(name: str, known: Collection[str]) -> None:
     if name not in known:
-        closest = nearest(name, known)
-        hint = f" (did you mean {closest!r}?)" if closest else ""
+        hint = did_you_mean(name, known)
         raise PomError(f"There is no tomogram {name!r}{hint}: give names without .mrc, or none to clear all failures.")
 
 

@@ -7,7 +7,7 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from pom.io.star import read_star_column, write_star
 from pom.io.summary_files import TOMOGRAM, read_table
 from pom.jobs.ledger import Ledger
 from pom.project.listing import list_files, list_tomograms
-from pom.project.names import SEPARATOR, name_fault, nearest
+from pom.project.names import SEPARATOR, did_you_mean, name_fault
 from pom.project.paths import SUMMARY_STEP, Project
 
 Form = Literal["names", "paths", "tomostar", "csv", "star"]
@@ -48,9 +48,9 @@ class Subset:
 
 
 def list_subsets(project: Project) -> list[str]:
-    """The titles of the project's lists, sorted."""
-    files = list_files(project.subsets)
-    return sorted((file.removesuffix(ENDING) for file in files if file.endswith(ENDING)), key=str.casefold)
+    """The titles of the project's lists, sorted; a file that bears no possible title is none of them."""
+    titles = (file.removesuffix(ENDING) for file in list_files(project.subsets) if file.endswith(ENDING))
+    return sorted((title for title in titles if name_fault(title) is None), key=str.casefold)
 
 
 def subset_names(project: Project, title: str) -> tuple[str, ...]:
@@ -62,15 +62,6 @@ def subset_names(project: Project, title: str) -> tuple[str, ...]:
     _check_there(project, title)
     lines = _text(project.subset(title)).splitlines()
     return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-
-
-def read_subset(project: Project, title: str) -> Subset:
-    """The tomograms on a list, and what is on it but not in the project.
-
-    Raises:
-        PomError: as ``subset_names``.
-    """
-    return _sorted_out(project, subset_names(project, title))
 
 
 def write_subset(project: Project, title: str, names: Iterable[str]) -> Path:
@@ -156,9 +147,7 @@ def _check_there(project: Project, title: str) -> None:
     # The title comes from a URL: it must not lead out of the folder.
     if name_fault(title) is None and project.subset(title).is_file():
         return
-    titles = list_subsets(project)
-    closest = nearest(title, titles)
-    hint = f" (did you mean {closest!r}?)" if closest else ""
+    hint = did_you_mean(title, list_subsets(project))
     raise PomError(f"There is no subset {title!r}{hint} in {project.subsets}.")
 
 
@@ -168,10 +157,8 @@ def _sorted_out(project: Project, found: Iterable[str]) -> Subset:
     names: dict[str, None] = {}
     unknown: dict[str, None] = {}
     for entry in found:
-        stem = _stem(entry)
-        name = next(
-            (name for name in (entry, stem, by_tilt_series.get(WARP_PIXEL_SIZE.sub("", stem))) if name in known), None
-        )
+        meant = ((form, by_tilt_series.get(WARP_PIXEL_SIZE.sub("", form))) for form in _forms(entry))
+        name = next((name for names_of_form in meant for name in names_of_form if name in known), None)
         (unknown if name is None else names).setdefault(entry if name is None else name)
     return Subset(tuple(names), tuple(unknown))
 
@@ -188,12 +175,14 @@ def _known(project: Project) -> set[str]:
     return {*list_tomograms(project.tomogram_dir).tomograms, *measured, *shown}
 
 
-def _stem(entry: str) -> str:
-    """The name of the tomogram that a path or file name stands for."""
-    name = re.split(r"[/\\]", entry)[-1]
-    for ending in ENDINGS:
+def _forms(entry: str) -> Iterator[str]:
+    """The names that a path or file name may stand for: with all its endings, as in ``TS_1.st``, or with fewer."""
+    yield entry
+    name = re.split(r"[/\\]", entry)[-1].partition(SEPARATOR)[0]
+    yield name
+    while ending := next((ending for ending in ENDINGS if name.endswith(ending)), ""):
         name = name.removesuffix(ending)
-    return name.partition(SEPARATOR)[0]
+        yield name
 
 
 def _from_text(path: Path) -> list[str]:

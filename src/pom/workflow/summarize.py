@@ -25,6 +25,7 @@ from pom.io.summary_files import (
     Settings,
     TomogramSummary,
     read_tomogram_summary,
+    unlike_flags,
     write_csv,
     write_parquet,
     write_workbook,
@@ -35,7 +36,7 @@ from pom.jobs.side_by_side import side_by_side, usual_processes
 from pom.measure.tomogram import Stored, Task, is_up_to_date, measure_tomogram
 from pom.progress import track
 from pom.project.listing import list_files, list_tomograms
-from pom.project.names import SEPARATOR, name_fault, nearest
+from pom.project.names import SEPARATOR, did_you_mean, name_fault, readable
 from pom.project.paths import SHARED_STEP, SUMMARY_STEP, Project
 from pom.words import counted, listed
 from pom.workflow.feature_library import load_library
@@ -100,6 +101,7 @@ def summarize(
     wanted = _wanted(features, target, skip_macromolecules)
     found, failed = _find(project, features)
     if not found and not failed:
+        project.listed_ontologies()
         raise PomError(
             f"There is nothing to summarise: no segmentation of {listed(list(features))} is in {project.output_dir} or"
             f" {project.macromolecule_dir}; run 'pom shared process' first."
@@ -159,9 +161,12 @@ def _wanted(features: Mapping[str, Feature], target: str | None, skip_macromolec
     if target is None:
         return {title for title, feature in features.items() if not (skip_macromolecules and feature.is_macromolecule)}
     if target not in features:
-        closest = nearest(target, features)
-        hint = f" (did you mean {closest!r}?)" if closest else ""
+        hint = did_you_mean(target, features)
         raise PomError(f"There is no feature {target!r}{hint}: the project has {', '.join(features)}.")
+    if skip_macromolecules and features[target].is_macromolecule:
+        raise PomError(
+            f"{target} is a macromolecule, which -skip leaves out: give -feature {target} or -skip, not both."
+        )
     return {target}
 
 
@@ -186,7 +191,7 @@ def _find(project: Project, features: Mapping[str, Feature]) -> tuple[dict[str, 
                 found.setdefault(name, {})[title] = Stored(folder / file, feature.settings, feature.is_macromolecule)
             else:
                 # Neither a terminal nor a workbook takes every character.
-                failed[ascii(f"{name}{SEPARATOR}{title}")[1:-1]] = f"The name of the file {fault}: rename it."
+                failed[readable(f"{name}{SEPARATOR}{title}")] = f"The name of the file {fault}: rename it."
     tests = set(list_tomograms(project.test_dir).tomograms) - set(list_tomograms(project.tomogram_dir).tomograms)
     only_tests = {name for name in tests & set(found) if all(stored.may_be_mask for stored in found[name].values())}
     return {name: found[name] for name in sorted(found) if name not in only_tests}, failed
@@ -278,7 +283,7 @@ def _table(
     columns[UNLIKE] = [records[name].unlike if name in records else None for name in names]
     index = pd.Index(np.array(names, dtype=object), name=TOMOGRAM)
     table = pd.DataFrame({title: np.array(values, np.float64) for title, values in columns.items()}, index=index)
-    return table.assign(**{UNLIKE_FLAG: table[UNLIKE] > 1}), records
+    return table.assign(**{UNLIKE_FLAG: unlike_flags(table[UNLIKE])}), records
 
 
 def _write(project: Project, table: "pd.DataFrame", records: Mapping[str, Record], features: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from pom.io.mrc import is_placeholder
 from pom.io.pretrained import MAKE_AGAIN, PretrainedCard, misfit, read_pretrained_card
 from pom.io.volume_files import volume_status
 from pom.project.listing import list_files
-from pom.project.names import DENSITY, EMPTY, UNKNOWN, nearest, segmentation_file
+from pom.project.names import DENSITY, EMPTY, UNKNOWN, did_you_mean, segmentation_file
 from pom.project.paths import Project
 from pom.words import counted
 from pom.workflow.annotations import annotated, in_both_forms
@@ -73,10 +73,9 @@ def _titles(project: Project, survey: AnnotationSurvey) -> list[str]:
     """Notes on boxes that no ontology claims, and on ontologies that are drawn but have no box."""
     notes = []
     for title in sorted(set(+survey.boxes) - set(project.ontologies)):
-        closest = nearest(title, project.ontologies)
-        hint = f"; the nearest is {closest!r}" if closest else ""
+        hint = did_you_mean(title, project.ontologies)
         boxes = counted(survey.boxes[title], "box is", "boxes are")
-        notes.append(f"{boxes} titled {title!r}, which is no ontology{hint}.")
+        notes.append(f"{boxes} titled {title!r}{hint}, which is no ontology.")
     for ontology in project.ontologies:
         if survey.drawn[ontology] and not survey.boxes[ontology]:
             where = counted(survey.drawn[ontology], "tomogram")
