@@ -2,8 +2,8 @@
 
 Run ``python docs/make_pictures.py`` with Pom and its test tools installed, and Chromium on the machine, for those of
 'pom annotate'. The folder of the demo project is thrown away afterwards, unless one is named: it then stays, and is
-used again. With ``--demo FOLDER`` those of 'pom browse' and 'pom render' are made instead, of a copy of what
-'pom demo FOLDER' has made.
+used again. With ``--demo FOLDER`` those of 'pom browse' and 'pom render', of 'pom evaluate' and of the demo itself are
+made instead, of a copy of what 'pom demo FOLDER' has made.
 """
 
 import argparse
@@ -28,8 +28,9 @@ from PIL import Image
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from pom.demo.dataset import DEMO_CONFIGURATION, Plan, Role, write_demo_project
+from pom.demo.dataset import DEMO_CONFIGURATION, DEMO_TOMOGRAMS, Plan, Role, truth_folder, write_demo_project
 from pom.demo.phantom import ONTOLOGIES, make_phantom
+from pom.demo.run import draw_demo
 from pom.io.atomic import atomic_path
 from pom.project.paths import CONFIGURATION_FILE, Project
 from pom.workflow.annotations import open_for_editing
@@ -70,7 +71,7 @@ LOOKS = {
 }  # fmt: skip
 RENDERED_TOMOGRAM = "TS_003"
 BROWSED_TOMOGRAM = "TS_001"
-NOT_COPIED = ("training_datasets", "truth", "evaluation", "images")
+NOT_COPIED = ("training_datasets", "evaluation", "images")
 """Folders of the finished demo that its pictures are not made of, or that are made anew."""
 
 
@@ -78,7 +79,7 @@ def main() -> None:
     """Makes them all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, help="where the demo project is, or is to be")
-    parser.add_argument("--demo", type=Path, help="what 'pom demo' has made: make the pictures of 'pom browse' of it")
+    parser.add_argument("--demo", type=Path, help="what 'pom demo' has made: make the pictures of it")
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="the browser's program")
     options = parser.parse_args()
     if not options.chromium:
@@ -89,7 +90,7 @@ def main() -> None:
         parser.error(f"{options.demo} is no project: make it with 'pom demo'")
     with tempfile.TemporaryDirectory() as temporary:
         if options.demo:
-            make_pictures_of_browse(options.demo, Path(temporary), options.chromium)
+            make_pictures_of_finished(options.demo, Path(temporary), options.chromium)
         else:
             make_pictures_of_annotate(options.folder or Path(temporary) / "demo", options.chromium)
 
@@ -102,13 +103,27 @@ def make_pictures_of_annotate(folder: Path, chromium: str) -> None:
         take_pictures_of_annotate(page, address, Project.open(folder))
 
 
-def make_pictures_of_browse(demo: Path, temporary: Path, chromium: str) -> None:
-    """Those of 'pom browse' and 'pom render', of a copy of a finished demo."""
+def make_pictures_of_finished(demo: Path, temporary: Path, chromium: str) -> None:
+    """Those of a copy of a finished demo."""
     project = copy_of(demo.resolve(), temporary)
+    make_pictures_of_demo(project)
+    make_pictures_of_browse(project, chromium)
+
+
+def make_pictures_of_demo(project: Project) -> None:
+    """Those of 'pom demo' and 'pom evaluate'."""
+    drawn = project.folder / "demo.png"
+    draw_demo(project, [plan.name for plan in DEMO_TOMOGRAMS if plan.role is Role.SCORED], drawn)
+    take_over(drawn, "demo.png")
+    run(project.folder, "evaluate", "-truth", truth_folder(project.folder).name)
+    take_over(project.evaluation / "evaluation.png", "evaluation.png")
+
+
+def make_pictures_of_browse(project: Project, chromium: str) -> None:
+    """Those of 'pom render' and 'pom browse'."""
     for command in (("summarize",), ("projections",), ("render", "-p", "2")):
         run(project.folder, *command)
-    with Image.open(project.picture(RENDERED_TOMOGRAM, COMPOSITION)) as picture:
-        write(picture.convert("RGB"), "render.png")
+    take_over(project.picture(RENDERED_TOMOGRAM, COMPOSITION), "render.png")
     with server(project.folder, "browse") as address, browser(chromium) as page:
         take_pictures_of_browse(page, f"{address}/browse")
 
@@ -306,6 +321,12 @@ def save(page: "Page", name: str) -> None:
     page.locator(".pom-loading").wait_for(state="hidden")
     time.sleep(1.5)  # menus and hints fade
     write(Image.open(io.BytesIO(page.screenshot())).convert("RGB"), name)
+
+
+def take_over(path: Path, name: str) -> None:
+    """Writes a picture that Pom has drawn into docs/images/."""
+    with Image.open(path) as picture:
+        write(picture.convert("RGB"), name)
 
 
 def write(picture: Image.Image, name: str) -> None:
