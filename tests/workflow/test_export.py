@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import zarr
 from numpy.typing import DTypeLike, NDArray
+from ome_zarr_models import open_ome_zarr
+from ome_zarr_models.v05 import Image, ImageLabel, Labels
 
 from pom.errors import DiskError, PomError
 from pom.io.feature_library import FeatureLibrary, Preset, write_library
@@ -121,6 +123,16 @@ def test_the_labels_are_the_highest_outputs(project: Project) -> None:
     np.testing.assert_array_equal(found, np.array([1, 2, 0], np.uint8)[classes])
     assert [array(labels / "segmentation" / level).shape for level in "12"] == [(10, 38, 33), (10, 19, 17)]
     assert attributes(labels) == {"ome": {"version": "0.5", "labels": ["segmentation"]}}
+
+
+def test_another_reader_of_the_specification_finds_it_right(project: Project) -> None:
+    export(project, ["TS_1"], probabilities=True)
+    store = project.ome_zarr("TS_1")
+    for group, kind in (
+        (store, Image), (store / "labels", Labels), (store / "labels" / "segmentation", ImageLabel),
+        (store / "probabilities", Image),
+    ):  # fmt: skip
+        assert type(open_ome_zarr(zarr.open_group(group, mode="r"))) is kind, group
 
 
 def test_the_labels_bear_names_and_the_library_s_colours(project: Project) -> None:
