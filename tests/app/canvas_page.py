@@ -233,7 +233,7 @@ def page(tomogram: str = "small", session: str = "s1", edit: bool = True) -> Non
             }
         ],
     )
-    for name in ("z", "tool", "brush", "active", "contrast", "changed", "saving", "undo_depth"):
+    for name in ("z", "tool", "brush", "active", "contrast", "saving", "undo_depth"):
         state.canvas.on(name, lambda event, name=name: state.events.append([name, event.args]))
 
 

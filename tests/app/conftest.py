@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,10 +55,10 @@ def project(make_project: Callable[..., Project]) -> Project:
 
 
 class Server:
-    """``pom annotate`` as a process of its own."""
+    """A server of a project's folder as a process of its own; ``program`` is its command line but for the port."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, program: Sequence[str]) -> None:
+        self._folder, self._program = folder, program
         self._log = folder / "server.log"
         self.address = self.start(0)
 
@@ -66,7 +66,7 @@ class Server:
         """Starts it, and gives its address once it answers."""
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*COMMAND, "annotate", "--port", str(port)], cwd=self._folder, stdout=log, stderr=log, env=ENVIRONMENT
+                [*self._program, str(port)], cwd=self._folder, stdout=log, stderr=log, env=ENVIRONMENT
             )
         return wait_for(self._announced)
 
@@ -90,9 +90,15 @@ class Server:
 
 
 @pytest.fixture
-def server(project: Project) -> Iterator[Server]:
+def program() -> Sequence[str]:
+    """What serves the project; a file of tests that needs another server has a fixture of its own of this name."""
+    return (*COMMAND, "annotate", "--port")
+
+
+@pytest.fixture
+def server(project: Project, program: Sequence[str]) -> Iterator[Server]:
     """Of the project."""
-    server = Server(project.folder)
+    server = Server(project.folder, program)
     yield server
     server.end()
 

@@ -195,6 +195,33 @@ def test_what_is_drawn_is_what_is_on_disk(open_page: OpenPage, address: str, pro
     assert (patches.drawn & patches.boxed)[here].any(axis=(1, 2)).tolist() == [True, False]
 
 
+def test_what_was_undone_before_a_feature_came_back_can_still_be(
+    open_page: OpenPage, address: str, project: Project
+) -> None:
+    page = open_page(f"{address}/annotate/TS_1?z=3")
+    person = Person(page)
+    person.press("2")
+    page.wait_for_function("board.options.active === 'f2'")
+    person.press(*["["] * 6)
+    drawn = person.drag((10.2, 50.4), (20.7, 52.1))
+    person.saved()
+    native = project.native_annotation("TS_1")
+    assert np.array_equal(AnnotationStore.open(native).mask("f2", 3) > 0, drawn)
+    page.get_by_role("button", name="More about Disc").click()
+    page.get_by_text("Remove …").click()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.wait_for_function("board.options.features.length === 1")
+    page.evaluate("board.goTo(8)")
+    page.wait_for_function("board.drawing.masks.get('f1', 8) === null")
+    page.get_by_role("button", name="Put it back").click()
+    page.wait_for_function("board.options.features.length === 2 && board.options.active === 'f1'")
+    page.wait_for_function("board.drawing.masks.get('f1', 8)?.includes(1)")
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_function("board.drawing.masks.get('f2', 3)?.includes(1) === false")
+    person.saved()
+    assert not AnnotationStore.open(native).mask("f2", 3).any()
+
+
 def exported(project: Project, name: str) -> Any:
     pom(project, "annotations", "export", "--scns", name)
     return read_scns(project.annotation(name))

@@ -1,6 +1,6 @@
+import multiprocessing
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,24 +33,26 @@ def test_a_fault_of_a_person_is_told_and_costs_nothing(apart: Apart, tmp_path: P
     assert apart.call(os.getpid) == process
 
 
-def test_what_is_under_way_is_broken_off_by_whose_it_is(apart: Apart, until: Callable[..., object]) -> None:
+def test_what_is_under_way_is_broken_off_by_whose_it_is(apart: Apart, tmp_path: Path) -> None:
     process = apart.call(os.getpid)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     said: list[Exception] = []
 
     def long() -> None:
         try:
-            apart.call(time.sleep, 60, whose="mine")
+            apart.call(Path.read_bytes, pipe, whose="mine")
         except DroppedError as error:
             said.append(error)
 
     waiting = threading.Thread(target=long)
     waiting.start()
-    until(lambda: apart.busy_with == "mine")
-    apart.break_off("another's")
-    apart.break_off("")
-    assert waiting.is_alive()
-    apart.break_off("mine")
-    waiting.join(20)
+    with pipe.open("wb"):  # once it is being read
+        apart.break_off("another's")
+        apart.break_off("")
+        assert waiting.is_alive()
+        apart.break_off("mine")
+        waiting.join(20)
     assert len(said) == 1
     assert apart.call(os.getpid) != process
 
@@ -64,7 +66,7 @@ def test_a_process_that_dies_is_said_and_replaced(apart: Apart) -> None:
 def test_an_idle_process_ends_and_the_next_call_starts_another(until: Callable[..., object]) -> None:
     apart = Apart(seconds_idle=0.05)
     process = apart.call(os.getpid)
-    until(lambda: not apart.is_there)
+    until(lambda: process not in [child.pid for child in multiprocessing.active_children()])
     assert apart.call(os.getpid) != process
     apart.close()
     apart.close()

@@ -163,6 +163,50 @@ def test_a_subset_of_what_a_query_finds(browse: Browse, browsed: Project) -> Non
     assert list_subsets(browsed) == ["Rich"]
 
 
+def test_enter_changes_no_subset_that_is_there(browse: Browse, browsed: Project) -> None:
+    write_subset(browsed, "Good", ["TS_000"])
+    page = browse("/browse/table", expected="409")
+    page.get_by_label("Choose TS_003").check()
+    page.get_by_role("button", name="Make a subset…").click()
+    page.get_by_label("Title").fill("Good")
+    fault = page.get_by_role("alert").filter(has_text="There is a subset 'Good' already")
+    for _ in range(2):  # nor where it is said already
+        with page.expect_response("**/api/subsets") as asked:
+            page.get_by_label("Title").press("Enter")
+        assert asked.value.status == 409
+        fault.wait_for()
+    assert subset_names(browsed, "Good") == ("TS_000",)
+    assert page.get_by_text("1 chosen").is_visible()
+    page.get_by_role("button", name="Replace it").click()
+    page.get_by_text("The subset Good has 1 tomogram now.").wait_for()
+    assert subset_names(browsed, "Good") == ("TS_003",)
+
+
+def test_blanks_of_a_title_stay(browse: Browse, browsed: Project) -> None:
+    write_subset(browsed, "two  blanks", ["TS_000", "TS_001"])
+    page = browse("/browse/table?subset=two++blanks")
+    found(page, "2 of 130 tomograms")
+    page.get_by_label("Search names").fill("ts_001")
+    found(page, "1 of 130 tomograms")
+    assert page.url.endswith("?subset=two++blanks&q=ts_001")
+    page.get_by_label("Choose TS_001").check()
+    page.get_by_role("button", name="Make a subset…").click()
+    page.get_by_label("Title").fill("one  more")
+    page.keyboard.press("Enter")
+    page.get_by_text("The subset one  more has 1 tomogram now.").wait_for()
+    page.get_by_label("Subset", exact=True).select_option(index=2)
+    page.wait_for_url("**subset=one++more**")
+
+
+def test_a_server_that_does_not_answer(browse: Browse) -> None:
+    page = browse("/browse/table", expected="ERR_FAILED")
+    page.route("**/browse/table?*", lambda route: route.abort())
+    page.get_by_label("Search names").fill("ts_1")
+    page.get_by_text("what you see is older than what you asked for").wait_for()
+    assert page.evaluate("document.documentElement.dataset.loading") is None  # or the count stays grey
+    found(page, "130 tomograms")
+
+
 def test_the_gallery_on_the_same_query(browse: Browse) -> None:
     page = browse("/browse/table?range=Disc::0.9&sort=Disc&desc=1", expected="422")  # a broken picture
     page.get_by_role("link", name="Gallery").click()
@@ -193,6 +237,19 @@ def test_the_overview_comes_first(browse: Browse) -> None:
     page.get_by_text("No tomogram is segmented yet").wait_for()
     page.get_by_role("link", name="Gallery, most Disc first").click()
     page.wait_for_url("**/browse/gallery?sort=Disc&desc=1")
+    page.go_back()
+    bars = page.get_by_role("group", name="Disc: from 0 to 43.0 %, half of them below 21.5 %").get_by_role("link")
+    bars.first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    assert page.locator(":focus").get_attribute("aria-label") == "1.79 – 3.58 %: 5"
+    stops = [spread.locator("a:not([tabindex='-1'])").count() for spread in page.locator(".b-spread").all()]
+    assert stops == [1, 1, 1]
+    assert page.locator(".b-scale").all_inner_texts() == ["43.0 %", "50.0 %", "50 %"]  # at the right ends
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/browse/table?range=Disc:1.79:3.58*")
+    found(page, "5 of 130 tomograms")
     page.go_back()
     page.locator(".b-spread a").last.click()
     page.wait_for_url("**/browse/table?range=*")

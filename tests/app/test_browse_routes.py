@@ -3,11 +3,11 @@
 import contextlib
 import csv
 import io
-import json
 import os
 import re
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,22 @@ from starlette.testclient import TestClient
 
 from pom.app.answers import answer_errors
 from pom.app.browse.browsing import Browsing
+from pom.app.browse.overview import fill_progress
+from pom.app.browse.pages import render
 from pom.app.browse.routes import browse_routes
-from pom.io.summary_files import COMPONENTS, CONFIDENCE, TOMOGRAM, UNLIKE, UNLIKE_FLAG, VOLUME, write_parquet
+from pom.io.summary_files import (
+    COMPONENTS,
+    CONFIDENCE,
+    TOMOGRAM,
+    UNLIKE,
+    UNLIKE_FLAG,
+    VOLUME,
+    unlike_flags,
+    write_parquet,
+)
+from pom.io.volume_files import stored_at
 from pom.project.paths import Project
+from pom.workflow.status import StepStatus
 from pom.workflow.subsets import list_subsets, subset_names, write_subset
 
 NAMES = ("TS_1", "TS_2", "TS_3", "gone & <b>lost</b>")
@@ -38,7 +51,7 @@ def summary(names: tuple[str, ...] = NAMES, **columns: list[float]) -> pd.DataFr
         table[f"{feature}{COMPONENTS}"] = np.arange(len(names), dtype=float)
         table[f"{feature}{CONFIDENCE}"] = 0.9
     table[UNLIKE] = [0.5, 1.5, np.nan, 0.2][: len(names)]
-    table[UNLIKE_FLAG] = table[UNLIKE] > 1
+    table[UNLIKE_FLAG] = unlike_flags(table[UNLIKE])
     return table
 
 
@@ -100,10 +113,12 @@ def test_the_table_answers_the_query_as_json_and_csv(ask: TestClient) -> None:
     assert [row[TOMOGRAM] for row in answer["rows"]] == ["gone & <b>lost</b>", "TS_2"]
     assert (answer["total"], answer["page"], answer["pages"], answer["dropped"]) == (2, 1, 1, [])
     assert answer["rows"][1]["Disc volume (um^3)"] == 0.4 and answer["rows"][1][UNLIKE_FLAG] is True
-    assert ask.get("/api/table", params={"q": "ts_3"}).json()["rows"][0]["Disc"] is None
+    not_known = ask.get("/api/table", params={"q": "ts_3"}).json()["rows"][0]
+    assert not_known["Disc"] is not_known[UNLIKE_FLAG] is None
     download = ask.get("/api/table.csv", params={"sort": "Square", "desc": "1", "q": "ts"})
     assert download.headers["content-disposition"] == 'attachment; filename="tomograms.csv"'
     rows = list(csv.DictReader(io.StringIO(download.text)))
+    assert [row[UNLIKE_FLAG] for row in rows] == ["", "False", "True"]
     assert [(row[TOMOGRAM], row["Disc"]) for row in rows] == [("TS_3", ""), ("TS_1", "10.0"), ("TS_2", "40.0")]
 
 
@@ -214,6 +229,28 @@ def test_the_overview(ask: TestClient, project: Project) -> None:
     assert "3 waiting" in ask.get("/browse/progress").text
 
 
+def step(name: str, *, done: int, total: int = 6, outdated: int = 0) -> StepStatus:
+    return StepStatus(name, total, total - done, (), done, {}, outdated, None, None)
+
+
+def test_steps_with_nothing_left_to_do_are_one_line() -> None:
+    steps = [
+        step("shared", done=6),
+        step("single/Disc", done=6, outdated=2),
+        step("test/Disc", done=6),
+        step("test/Ring", done=5),
+    ]
+    page = render("progress.html", **fill_progress(steps))
+    first, _, folded = page.partition("<details")
+    assert re.findall("<strong>(.*?)</strong>", first) == ["single/Disc", "test/Ring"]
+    assert "<summary>Done: shared, test/Disc</summary>" in folded
+    assert re.findall("<strong>(.*?)</strong>", folded) == ["shared", "test/Disc"]
+    alone = render("progress.html", **fill_progress(steps[:2]))
+    assert "<details" not in alone
+    assert re.findall("<strong>(.*?)</strong>", alone) == ["single/Disc", "shared"]
+    assert "pom shared process" in render("progress.html", **fill_progress([]))
+
+
 def test_found_in_counts_tomograms_with_a_volume(project: Project) -> None:
     """A network's output is hardly ever 0 all over, which is not to say that there is something."""
     table = summary()
@@ -278,14 +315,30 @@ def test_pictures_are_small_upright_and_kept(ask: TestClient, project: Project) 
     assert len(list(kept[0].parent.iterdir())) == 2  # the older one of that size has gone
 
 
+def kinds_on(page: str) -> list[str]:
+    choice = page[page.index('aria-label="Pictures"') :].partition("</select>")[0]
+    return re.findall(r'<option value="([^"]+)"', choice)
+
+
 def test_kinds_are_what_there_are_folders_of(ask: TestClient, project: Project) -> None:
     picture(project.picture("TS_2", "Organelles"))
     (project.image_dir / ".hidden").mkdir()
     (project.image_dir / "a file").write_text("")
-    page = ask.get("/browse/gallery").text
-    choice = page[page.index('aria-label="Pictures"') :].partition("</select>")[0]
-    kinds = re.findall(r'<option value="([^"]+)"', choice)
-    assert kinds == ["Top3", "Organelles", "density", "Disc_projection", "Disc_projection_side"]
+    projected = ["Disc_projection", "Disc_projection_side"]
+    assert kinds_on(ask.get("/browse/gallery").text) == ["Top3", "density", *projected, "Organelles"]
+    project.render_configuration.write_text('{"Organelles": ["Disc"]}')
+    assert kinds_on(ask.get("/browse/gallery").text)[:2] == ["Top3", "Organelles"]
+    project.render_configuration.write_text("{")
+    assert kinds_on(ask.get("/browse/gallery").text)[-1] == "Organelles"
+
+
+def test_projections_of_what_is_no_more_are_no_composition(project: Project) -> None:
+    shutil.rmtree(project.images("Top3"))
+    picture(project.projection("TS_1", "Old"))
+    picture(project.projection("TS_1", "Disc"))
+    page = client(project).get("/browse/gallery").text
+    assert kinds_on(page) == ["density", "Disc_projection", "Disc_projection_side"]
+    assert "<code>pom render</code> makes pictures" in page
 
 
 @pytest.mark.parametrize(
@@ -312,11 +365,92 @@ def test_a_name_of_the_summary_leads_nowhere_else(project: Project) -> None:
 
 def test_bad_sizes_and_bad_pictures(ask: TestClient, project: Project) -> None:
     for size in ("161", "-1", "x", "99999", "9" * 5000):
-        assert ask.get("/api/pictures/density/TS_1", params={"size": size}).status_code == 422
+        said = fault(ask.get("/api/pictures/density/TS_1", params={"size": size}), 422)
+        assert said == "Pictures are 160, 320, 640 pixels large, or whole with size=0."
     project.density_picture("TS_2").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert "no picture that can be read" in fault(ask.get("/api/pictures/density/TS_2"), 422)
     (project.images("density") / "TS_3_density.png").write_bytes(project.density_picture("TS_1").read_bytes()[:300])
     assert "no picture that can be read" in fault(ask.get("/api/pictures/density/TS_3"), 422)
+
+
+# Tomograms
+
+
+def test_the_most_similar_have_pictures_of_one_kind(project: Project) -> None:
+    ask = client(project)
+
+    def kinds() -> list[str]:
+        page = ask.get("/browse/tomogram/TS_1").text
+        similar = page[page.index('class="t-similar"') :].partition("</ul>")[0]
+        return re.findall(r'<li>.*?(?:/api/pictures/(\w+)/.*?)?class="b-stripes"', similar, re.DOTALL)
+
+    assert len(kinds()) == 3
+    assert kinds() == ["", "", ""]
+    picture(project.picture("TS_2", "Top3"))
+    assert sorted(kinds()) == ["", "", "Top3"]
+    picture(project.density_picture("TS_3"))
+    assert sorted(kinds()) == ["", "", "Top3"]  # as many; it comes first
+    picture(project.density_picture("TS_2"))
+    assert sorted(kinds()) == ["", "density", "density"]
+    picture(project.picture("TS_3", "Top3"))
+    assert sorted(kinds()) == ["", "Top3", "Top3"]
+
+
+def test_unknown_has_one_colour(ask: TestClient) -> None:
+    settings = ask.get("/browse/settings").text
+    row = settings[settings.index('data-feature="Unknown"') :]
+    colour = re.findall(r'type="color" value="(#\w+)"', row)[0]
+    for path in ("/browse", "/browse/table", "/browse/tomogram/TS_1"):
+        page = ask.get(path).text
+        assert f"{colour} " in page or f'"{colour}"' in page, path
+
+
+def test_names_that_no_address_can_bear(make_project: Callable[..., Project]) -> None:
+    """Such as from a Windows share: Latin-1 in place of UTF-8. They are in no list, and every link of a page works."""
+    project = make_project()
+    shutil.copy(project.tomogram("TS_1"), project.tomogram("TS_0 + 100% #1"))
+    for name in (b"TS_2\xb5.mrc", b"back\\slash.mrc", b"blank .mrc"):
+        shutil.copy(project.tomogram("TS_1"), project.tomogram_dir / os.fsdecode(name))
+    for name in (b"\xb5.txt", b"a\\b.txt"):
+        (project.subsets / os.fsdecode(name)).parent.mkdir(exist_ok=True)
+        (project.subsets / os.fsdecode(name)).write_text("TS_1\n")
+    ask = client(project)
+    for path in ("/browse", "/browse/table", "/browse/gallery", "/browse/subsets", "/browse/settings"):
+        assert ask.get(path).status_code == 200, path
+    assert ask.get("/browse/progress").status_code == 200
+    path, seen = "/browse/tomogram/TS_0%20%2B%20100%25%20%231", 0
+    while path:
+        answer = ask.get(path)
+        assert answer.status_code == 200, path
+        seen += 1
+        after = re.search(r'href="([^"]+)" rel="next"', answer.text)
+        path = after[1] if after else ""
+    assert seen == 4
+
+
+def test_a_segmented_tomogram_is_found_by_a_list(
+    make_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With thousands of tomograms, a question a file takes minutes on a network disk."""
+    project = make_project(macromolecules=("Density",))
+    for number in range(50):
+        project.tomogram(f"TS_{number:02d}").touch()
+    asked: list[Path] = []
+
+    def ask_for(path: Path) -> Path:
+        asked.append(path)
+        return stored_at(path)
+
+    monkeypatch.setattr("pom.workflow.feature_volumes.stored_at", ask_for)
+    page = client(project).get("/browse/settings").text
+    assert 'placeholder="nothing is segmented yet"' in page and 'value="" data-tomogram' in page
+    assert len(asked) < 10
+    project.output("TS_33", "Disc").parent.mkdir(exist_ok=True)
+    project.output("TS_33", "Disc").write_bytes(bytes(5000))
+    assert 'value="TS_33" data-tomogram' in client(project).get("/browse/settings").text
+    project.output("TS_33", "Disc").rename(project.output("TS_07", "Disc"))
+    assert 'value="TS_07" data-tomogram' in client(project).get("/browse/settings").text
+    assert len(asked) < 30
 
 
 def test_style_sheets_and_scripts_only(ask: TestClient) -> None:
@@ -364,12 +498,20 @@ def test_subsets_that_cannot_be(ask: TestClient, project: Project, body: object,
     assert list_subsets(project) == []
 
 
-def test_what_is_too_large_is_not_read(ask: TestClient, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pom.app.browse.subsets.LARGEST_LIST", 1000)
-    body = json.dumps({"title": "x", "names": ["TS_1"] * 500})
-    assert "more than any list" in fault(ask.post("/api/subsets", content=body), 413)
-    assert "more than any list" in fault(ask.post("/api/subsets/import?file=x.txt", content=b"TS_1\n" * 500), 413)
-    assert list_subsets(project) == []
+def test_thousands_of_names_are_looked_up_at_once(
+    ask: TestClient, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, names = 0, Browsing.names
+
+    def counted(browsing: Browsing) -> Sequence[str]:
+        nonlocal looks
+        looks += 1
+        return names(browsing)
+
+    monkeypatch.setattr(Browsing, "names", counted)
+    body = {"title": "x", "names": [f"stranger {number}" for number in range(1000)]}
+    assert "stranger 0" in fault(ask.post("/api/subsets", json=body), 404)
+    assert looks < 5
 
 
 def test_lists_of_other_programs(ask: TestClient, project: Project) -> None:

@@ -265,6 +265,8 @@ def served(folder: Path, *arguments: str) -> Iterator[Served]:
             rest, errors = process.communicate(timeout=30)
     assert (process.returncode, rest) == (0, ""), errors
     assert "Traceback" not in errors
+    warned = "Whoever has this address can change the annotations and the settings, and start trainings"
+    assert (warned in " ".join(errors.split())) == bool(found[2])
     assert {path.name for path in folder.iterdir()} <= {"project_configuration.json", "tomograms", ".pom", "secret.txt"}
 
 

@@ -1,5 +1,6 @@
 """Who may edit a tomogram, and what is on disk after an edit."""
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -8,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pom.app.annotate.current_project import CurrentProject
+from pom.app.annotate.known import know
+from pom.app.annotate.opening import open_tomogram
 from pom.app.annotate.session import NotEditing, Sessions, UnknownSession
 from pom.errors import PomError
 from pom.io.annotation_store import AnnotationStore
 from pom.io.mrc import MrcWriter, read_header
 from pom.jobs.claims import Claims
-from pom.project.paths import Project
+from pom.project.paths import CONFIGURATION_FILE, Project
 
 GRACE = 0.3
 
@@ -181,6 +185,74 @@ def test_a_removed_feature_can_be_put_back_later_by_whoever_edits(project: Proje
     with pytest.raises(PomError, match="no feature 'f1' to put back"):
         later.put_back("f1")
     later.close()
+
+
+def test_a_feature_is_not_put_back_beside_another_of_its_title(project: Project) -> None:
+    session = Sessions(project).open("TS_1")
+    session.remove_feature("f1")
+    again = session.add_feature("disc", 32)
+    with pytest.raises(PomError, match="has a feature 'disc' already: rename that one first"):
+        session.put_back("f1")
+    assert [feature.title for feature in session.document.features()] == ["Square", "disc"]
+    session.change_feature(again.id, title="Other disc")
+    session.put_back("f1")
+    assert [feature.title for feature in session.document.features()] == ["Disc", "Square", "Other disc"]
+    session.close()
+
+
+def test_a_page_knows_what_it_could_put_back(project: Project) -> None:
+    sessions = Sessions(project)
+    first, second = sessions.open("TS_1", tab="a"), sessions.open("TS_1", tab="b")
+    removed = first.remove_feature("f1")
+    assert (know(first).removed, know(second).removed) == ((removed,), ())
+    sessions.close()
+
+
+def test_the_right_is_given_back_where_the_tomogram_cannot_be_shown(make_project: Callable[..., Project]) -> None:
+    project = make_project(tomograms=("TS_1",), output_dir="o" * 300)  # no file system takes such a name
+    sessions = Sessions(project)
+    with pytest.raises(OSError, match="name too long"):
+        open_tomogram(sessions, "TS_1", tab="a", address="", look=False)
+    assert sessions.rights.editor("TS_1") is None
+    assert sessions.open("TS_1", tab="b").may_edit
+    sessions.close()
+
+
+def test_an_ontology_that_another_server_adds_is_seen(project: Project) -> None:
+    write_configuration(project)
+    one, two = CurrentProject(project), CurrentProject(project)
+    one.add_ontology("Golgi")
+    assert two.project is project
+    two.add_ontology("Golgi")  # there is nothing left to do
+    assert two.project.ontologies == ("Disc", "Square", "Golgi")
+    two.add_ontology("ER")
+    seen = one.read_again()
+    assert seen is one.project and seen.ontologies == ("Disc", "Square", "Golgi", "ER")
+    os.utime(project.folder / CONFIGURATION_FILE, (0, 0))
+    assert one.read_again() is seen  # read, and the same
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [({"z_sum": -1}, "z_sum"), ({"tomogram_dir": "denoised"}, "end this server and start it again")]
+)
+def test_a_configuration_that_cannot_be_taken_over_changes_nothing(
+    project: Project, change: dict[str, object], said: str
+) -> None:
+    write_configuration(project)
+    current = CurrentProject(project)
+    before = (project.folder / CONFIGURATION_FILE).read_text()
+    write_configuration(project, **change)
+    for _ in range(2):
+        with pytest.raises(PomError, match=said):
+            current.read_again()
+    assert current.project is project
+    (project.folder / CONFIGURATION_FILE).write_text(before)
+    assert current.read_again() is project
+
+
+def write_configuration(project: Project, **changes: object) -> None:
+    values = project.configuration.model_dump(mode="json", by_alias=True)
+    (project.folder / CONFIGURATION_FILE).write_text(json.dumps({**values, **changes}))
 
 
 def test_titles_and_names_are_checked(project: Project) -> None:

@@ -13,10 +13,11 @@ from pom.errors import PomError
 from pom.io.feature_library import read_library
 from pom.project.paths import Project
 from pom.project.render_configuration import read_compositions
+from pom.workflow.alone import changing
 from pom.workflow.feature_library import load_library
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 Browse = Callable[..., "Page"]
 Until = Callable[..., object]
@@ -101,12 +102,117 @@ def test_hidden_features_and_levels_change_the_preview(browse: Browse, segmented
     count = drawn(page, count)
     until(lambda: count_like(page, disc) == 0)
     page.get_by_label("Hide Disc").uncheck()
-    page.get_by_label("Level of Square").fill("300")  # more than there is
+
+
+def test_a_number_that_cannot_be_is_said_and_not_saved(browse: Browse, segmented: Project) -> None:
+    page = browse("/browse/settings")
+    drawn(page)
+    save, says = page.get_by_role("button", name="Save", exact=True), page.locator("[data-picture] [data-says]")
+    level, dust = page.get_by_label("Level of Square"), page.get_by_label("Dust of Square")
+    for field, value, sentence in (
+        (level, "300", "Level of Square must be a number from 0 to 256."),  # more than there is
+        (level, "", "Level of Square must be a number from 0 to 256."),
+        (dust, "-1", "Dust of Square must be a number of at least 0."),
+        (dust, "", "Dust of Square must be a number of at least 0."),
+    ):
+        before = field.input_value()
+        field.fill(value)
+        says.filter(has_text=sentence).wait_for()
+        assert field.get_attribute("aria-invalid") == "true"
+        assert save.is_disabled()
+        assert page.get_by_role("button", name="Render all again").is_disabled()
+        field.fill(before)
+        assert field.get_attribute("aria-invalid") == "false"
+    page.get_by_label("Opacity of Square").fill("0.33")  # between two steps of its arrows
+    saved(page)
+    square = read_library(segmented.feature_library).get("Square")
+    assert square
+    assert (square.render_alpha, square.level) == (0.33, 128)
+
+
+class Held:
+    """Keeps requests below /api from the server until it is told to let them go."""
+
+    def __init__(self, page: "Page", what: str) -> None:
+        self.routes: list[Route] = []
+        page.route(f"**/api/{what}", self.hold)
+
+    def hold(self, route: "Route") -> None:
+        self.routes.append(route)
+
+    def let_go(self) -> None:
+        for route in self.routes:
+            route.continue_()
+
+
+def test_what_is_changed_while_it_is_saved_is_not_saved(browse: Browse, segmented: Project, until: Until) -> None:
+    page = browse("/browse/settings")
+    drawn(page)
+    held = Held(page, "settings")
+    save, name = page.get_by_role("button", name="Save", exact=True), page.get_by_label("Name of the composition").last
+    page.get_by_label("Level of Disc").fill("100")
+    name.fill("First")
+    with page.expect_request("**/api/settings"):
+        save.click()
+    page.get_by_label("Level of Disc").fill("50")
+    name.fill("Second")
+    assert save.is_disabled()  # one after the other
+    with page.expect_response("**/api/settings"):
+        held.let_go()
+    page.get_by_text("not saved", exact=True).wait_for()
+    disc = read_library(segmented.feature_library).get("Disc")
+    assert disc
+    assert (disc.level, read_compositions(segmented.render_configuration)[-1].name) == (100, "First")
+    page.unroute("**/api/settings")
+    saved(page)
+    disc = read_library(segmented.feature_library).get("Disc")
+    assert disc
+    assert (disc.level, read_compositions(segmented.render_configuration)[-1].name) == (50, "Second")
+
+
+def test_a_double_click_saves_once(browse: Browse, segmented: Project) -> None:
+    page = browse("/browse/settings")
+    drawn(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method) if request.url.endswith("/api/settings") else None)
+    page.get_by_label("Name of the composition").last.fill("Other")
+    page.get_by_role("button", name="Save", exact=True).dblclick()
+    page.get_by_text("saved", exact=True).wait_for()
+    assert asked == ["PUT"]
+    assert page.locator("[data-told]").is_hidden()
+
+
+def test_names_of_compositions_are_no_chosen_tomograms(browse: Browse) -> None:
+    page = browse("/browse/settings")
+    drawn(page)
+    page.get_by_label("Name of the composition").first.click()
+    page.get_by_label("Name of the composition").last.click(modifiers=["Shift"])
+    assert page.evaluate("sessionStorage.length") == 0
+    assert page.locator("[data-selected]").is_hidden()
+
+
+def test_while_it_is_drawn_the_preview_says_so(browse: Browse) -> None:
+    page = browse("/browse/table")
+    held = Held(page, "settings/preview")
     says = page.locator("[data-picture] [data-says]")
-    says.filter(has_text="Square has a fault: 'level' is 300.0, but must be a number from 0 to 256.").wait_for()
-    page.get_by_role("button", name="Save", exact=True).click()
-    page.locator("[data-told]").filter(has_text="'level'").wait_for()
-    assert not segmented.feature_library.exists()
+    with page.expect_request("**/preview"):
+        page.goto(page.url.replace("table", "settings"))
+    says.filter(has_text="drawing …").wait_for()
+    held.let_go()
+    drawn(page)
+    assert says.inner_text() == ""
+    page.unroute("**/preview")
+
+
+def test_without_a_tomogram_no_picture_is_asked_for(browse: Browse) -> None:
+    page = browse("/browse/settings")
+    drawn(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "preview" in request.url else None)
+    page.get_by_label("Tomogram of the preview").fill("")
+    page.keyboard.press("Tab")
+    page.locator("[data-says]").filter(has_text="Choose a tomogram").wait_for()
+    assert asked == []
 
 
 def test_compositions_are_made_shown_and_saved(browse: Browse, segmented: Project, until: Until) -> None:
@@ -178,6 +284,8 @@ def test_what_cannot_be_shown_is_said(browse: Browse, browse_address: str, segme
     assert (status, "TS_3__Disc.mrc" in sentence) == (422, True)
     assert ask(features={"Golgi": {"hide": True}})[0] == 404
     assert ask(features={"Disc": {"size": 3}})[0] == 422
+    assert ask(features={"Disc": {"level": None}})[0] == 422
+    assert ask(page="x" * (5 << 20)) == (413, "This is too large: more than 4 MiB are not taken here.")
     segmented.feature_library.write_text("{")
     page.reload()
     assert "feature_library.json" in page.locator("main").inner_text()
@@ -219,3 +327,15 @@ def test_nothing_is_saved_where_something_is_wrong(segmented: Project) -> None:
         looking(segmented, changes(features={"Golgi": {"hide": True}}).features)
     assert not segmented.render_configuration.exists()
     assert not segmented.feature_library.exists()
+
+
+def test_what_was_saved_in_part_can_be_saved_again(segmented: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = changes(
+        features={"Disc": {"level": 100}}, tag=compositions_tag(segmented),
+        compositions=[{"name": "A", "entries": ["Disc"]}],
+    )  # fmt: skip
+    monkeypatch.setattr("pom.workflow.alone.SECONDS_TO_WAIT", 0.0)
+    with changing(segmented, "library"), pytest.raises(PomError, match="Somebody else is changing the library"):
+        save_settings(segmented, wanted)
+    assert save_settings(segmented, wanted) == {"tag": compositions_tag(segmented)}
+    assert [each.name for each in read_compositions(segmented.render_configuration)] == ["A"]

@@ -21,7 +21,7 @@ from pom.app.slices.layers import slice_of_layer
 from pom.app.slices.pictures import Pictures
 from pom.app.slices.routes import slice_routes
 from pom.app.slices.volumes import Volume, Volumes, contrast
-from pom.app.slices.waiting import Kept, Newest
+from pom.app.slices.waiting import Newest, PictureCache
 from pom.errors import PomError
 from pom.io.channels import measure_scale
 from pom.io.checkpoints import save_network
@@ -450,7 +450,7 @@ def test_a_cancelled_wait_and_a_failure_pass_the_turn_on() -> None:
 
 
 def test_what_is_kept_has_a_bound() -> None:
-    kept: Kept[int] = Kept(100)
+    kept: PictureCache[int] = PictureCache(100)
     for number in range(10):
         kept.put(number, bytes(30))
         assert kept.get(0) is not None or number == 0

@@ -1,9 +1,7 @@
 """Two people at one tomogram: what one could not send is never written over what the other drew, unless they say so."""
 
-import os
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 
 from pom.app.annotate.document import Document
 from pom.io.annotation_store import AnnotationStore
+from pom.jobs.editing import EditRights
 from pom.project.paths import Project
 
 if TYPE_CHECKING:
@@ -23,34 +22,20 @@ Until = Callable[..., Any]
 NAME, Z = "TS_3", 6
 PATCHES = "**/api/sessions/*/patches"
 SERVE = """
+import sys
 from pathlib import Path
 from pom.app.annotate.session import Sessions
 from pom.app.serve import serve
 from pom.project.paths import Project
 Sessions.__init__.__kwdefaults__["grace"] = 0.5
-serve(Project.open(Path.cwd()), "127.0.0.1", 0, tell=print)
+serve(Project.open(Path.cwd()), "127.0.0.1", int(sys.argv[1]), tell=print)
 """
 """The server as it is, but that a page that is gone gives back its right at once."""
 
 
 @pytest.fixture
-def address(project: Project, until: Until) -> Iterator[str]:
-    log = project.folder / "server.log"
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", SERVE], cwd=project.folder, stdout=output, stderr=output, env=environment
-        )
-    try:
-        yield until(lambda: next((word for word in log.read_text().split() if word.startswith("http://127")), ""))[:-1]
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-@pytest.fixture
-def server() -> None:
-    """Pages need one; here it is that of ``address``."""
+def program() -> Sequence[str]:
+    return (sys.executable, "-c", SERVE)
 
 
 def board(page: "Page", condition: str) -> None:
@@ -105,6 +90,36 @@ def interrupted(open_page: OpenPage, address: str, project: Project) -> tuple["P
 def take_over(anna: "Page", ben: "Page") -> None:
     ben.context.close()
     anna.get_by_role("button", name="Edit here").click()
+
+
+@pytest.mark.parametrize("answer", ["Go to TS_3", "Discard"])
+def test_what_a_tomogram_was_left_with_is_not_forgotten(
+    open_page: OpenPage, address: str, project: Project, until: Until, answer: str
+) -> None:
+    page = open_page(f"{address}/annotate/{NAME}?z={Z}", away=True)
+    page.get_by_role("button", name="Add a feature").click()
+    page.get_by_role("menu").get_by_text("Disc", exact=True).click()
+    board(page, "board.options.active === 'f1'")
+    page.route(PATCHES, lambda route: route.abort("connectionrefused"))
+    draw(page, 10, 10)
+    board(page, "board.drawing.sync.state === 'offline'")
+    page.get_by_role("button", name="Previous tomogram").click()
+    page.get_by_role("heading", name="TS_2").wait_for()
+    rights = EditRights(project.editing_claims)
+    until(lambda: rights.editor(NAME) is None)  # no stroke of there is taken any more
+    page.unroute(PATCHES)
+    left = page.get_by_text(f"1 change of {NAME} could not be saved: go back there to save it.")
+    left.wait_for()
+    page.reload()
+    left.wait_for()
+    page.get_by_role("button", name=answer).click()
+    left.wait_for(state="detached")
+    if answer == "Discard":
+        page.get_by_role("button", name="Next tomogram").click()
+    page.get_by_role("heading", name=NAME).wait_for()
+    board(page, f"board.options.tomogram.name === '{NAME}' && {SENT}")
+    assert stored(project)[10, 10] == (answer != "Discard")
+    assert page.evaluate("Object.keys(sessionStorage).filter((key) => key.startsWith('pom-unsent'))") == []
 
 
 @pytest.mark.parametrize("answer", ["Save mine over it", "Discard mine"])

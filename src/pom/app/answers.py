@@ -18,16 +18,12 @@ class ConflictError(PomError):
     """Whoever asks may not change this now."""
 
 
-class TooLargeError(PomError):
-    """More is sent than is taken."""
-
-
 class DroppedError(PomError):
     """Nobody waits for the answer any more, or others were asked for since."""
 
 
 # A disk that is full now may have room again soon: the browser keeps what it could not save, and tries again.
-STATUS = {NotFoundError: 404, ConflictError: 409, TooLargeError: 413, DroppedError: 503, DiskError: 507}
+STATUS = {NotFoundError: 404, ConflictError: 409, DroppedError: 503, DiskError: 507}
 
 
 def answer_errors(app: FastAPI) -> None:

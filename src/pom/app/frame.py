@@ -4,16 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from fastapi import Query
 from nicegui import app, ui
 from starlette.responses import RedirectResponse, Response
 
-from pom.app.annotate.buttons import attribute
-from pom.app.uploads import UploadLimit
-from pom.io.feature_library import LARGEST_FILE
+from pom.app.buttons import attribute
 from pom.project.paths import Project
 
 if TYPE_CHECKING:
@@ -43,7 +40,8 @@ def frame(project: Project, place: Place) -> Iterator[ui.element]:
     The place's own content goes into a ``pom-main`` element.
     """
     ui.add_css(Path(__file__).with_name("frame.css").read_text(encoding="utf-8"))
-    ui.colors(primary=ACCENT, dark=PANEL, dark_page=PAGE, positive="#8fbf7f", negative="#e58a7b", warning="#e0b060")
+    # Quasar writes white on negative, and dark on warning.
+    ui.colors(primary=ACCENT, dark=PANEL, dark_page=PAGE, positive="#8fbf7f", negative="#b3453a", warning="#e0b060")
     name = project.folder.absolute().name
     with ui.element("header").classes("pom-header"):
         ui.link("Pom", "/").classes("pom-mark")
@@ -60,22 +58,29 @@ def add_pages(project: Project, sessions: "Sessions", shared: "Shared", first: s
     """Registers the app's pages: ``/annotate`` and ``/annotate/NAME?z=36``; ``/`` leads to the path ``first``."""
     from pom.app.annotate.page import annotate_page
 
-    async def annotate(tomogram: str = "", z: Annotated[int | None, Query()] = None) -> None:
-        await annotate_page(sessions, shared, tomogram, z)
+    async def annotate(tomogram: str = "", z: str = "") -> None:
+        await annotate_page(sessions, shared, tomogram, slice_of(z))
 
-    async def start(z: Annotated[int | None, Query()] = None) -> None:
-        await annotate_page(sessions, shared, "", z)
+    async def start(z: str = "") -> None:
+        await annotate_page(sessions, shared, "", slice_of(z))
 
     title = f"{project.folder.absolute().name} – Pom"
     for path, build in (("/annotate/{tomogram}", annotate), ("/annotate", start)):
         ui.page(path, title=title, dark=True, reconnect_timeout=SECONDS_TO_RETURN, language="en-US")(build)
 
-    app.add_middleware(UploadLimit, most=LARGEST_FILE)
     app.on_shutdown(sessions.close)
 
     @app.get("/", include_in_schema=False)
     def root() -> Response:
         return RedirectResponse(first)
+
+
+def slice_of(text: str) -> int | None:
+    """The slice that an address asks for, rounded; None where it asks for none, or what it says is no number."""
+    try:
+        return round(float(text))
+    except (ValueError, OverflowError):
+        return None
 
 
 def address_of(tomogram: str, z: int | None = None) -> str:

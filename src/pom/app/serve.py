@@ -24,6 +24,7 @@ ANNOTATE, BROWSE = "/annotate", "/browse"
 SECONDS_TO_END = 3
 """For which the end waits for answers that are still on their way."""
 TOKEN_BYTES = 32
+MAY = "Whoever has this address can change the annotations and the settings, and start trainings"
 
 
 def serve(
@@ -77,9 +78,11 @@ def make_app(project: Project, token: str | None, port: int, first: str) -> "ASG
     from pom.app.security import Guard, Nonces
     from pom.app.slices.pictures import Pictures
     from pom.app.slices.routes import slice_routes
+    from pom.app.uploads import ELSEWHERE, MOST, BodyLimit
 
     # Its own addresses of documentation load scripts from elsewhere.
     app = FastAPI(title=TITLE, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(BodyLimit, most=MOST, elsewhere=ELSEWHERE)
     sessions = Sessions(project)
     pictures = Pictures(lambda: sessions.project)
     app.include_router(slice_routes(pictures))
@@ -138,12 +141,9 @@ def _announce(tell: Callable[[str], None], address: str, port: int, token: str |
     then = "that address" if loopback else f"it with localhost in place of {here if wildcard else shown}"
     tell(f"From another machine: ssh -L {port}:{target}:{port} {_user()}@{here}, and open {then} there.")
     if token is not None and loopback:
-        log.warning("Whoever has this address can change the annotations: give it to nobody else.")
+        log.warning("%s: give it to nobody else.", MAY)
     elif token is not None:
-        log.warning(
-            "Whoever has this address can change the annotations, and what it sends is not encrypted; without --host it"
-            " is reached through ssh only."
-        )
+        log.warning("%s, and nothing is encrypted; without --host it is reached through ssh only.", MAY)
 
 
 def _user() -> str:

@@ -1,38 +1,57 @@
-"""How much a browser may send as a file; what NiceGUI's upload says of that is only kept by the browser itself."""
+"""How much a browser may send; what NiceGUI's upload says of that is only kept by the browser itself."""
 
-import re
+from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-UPLOAD = re.compile(r"/_nicegui/client/[^/]+/upload/[^/]+")
+from pom.io.feature_library import LARGEST_FILE
+from pom.workflow.subsets import LARGEST_LIST
+
 AROUND_A_FILE = 64 << 10
 """Bytes of a request beside the file itself, and more."""
+MOST = LARGEST_FILE + AROUND_A_FILE
+ELSEWHERE = {"/api/sessions/": 64 << 20, "/api/subsets": LARGEST_LIST}
+"""A slice of 16,384 x 16,384 pixels takes 45 MB."""
 
 
-class UploadLimit:
-    """ASGI middleware that answers an upload with 413 as soon as it is too long; nothing reads the rest of it.
+class BodyLimit:
+    """ASGI middleware that answers a request with 413 as soon as its body is too long; nothing reads the rest of it.
+
+    It belongs inside of what turns exceptions into answers.
 
     Args:
         app: what gets the requests.
-        most: the largest file, in bytes.
+        most: the longest body, in bytes.
+        elsewhere: the longest body by how the path begins, where it is another one.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, most: int, elsewhere: Mapping[str, int]) -> None:
         self.app = app
-        self._most = most + AROUND_A_FILE
+        self._most = most
+        self._elsewhere = elsewhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hands everything on, and counts what is uploaded."""
-        left = self._most
+        """Hands everything on, and counts what comes of a body."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        most = next((most for path, most in self._elsewhere.items() if scope["path"].startswith(path)), self._most)
+        too_large = f"This is too large: more than {most >> 20} MiB are not taken here."
+        said = dict(scope.get("headers", ())).get(b"content-length", b"")
+        if said.isdigit() and int(said) > most:
+            # Nothing hears of it further in: NiceGUI's own app would make an answer 500 of what is raised below.
+            await JSONResponse({"error": too_large}, 413)(scope, receive, send)
+            return
+        left = most
 
         async def counted() -> Message:
             nonlocal left
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise HTTPException(413, "This file is too large.")
+                raise HTTPException(413, too_large)
             return message
 
-        is_upload = scope["type"] == "http" and UPLOAD.search(scope["path"])
-        await self.app(scope, counted if is_upload else receive, send)
+        await self.app(scope, counted, send)

@@ -30,6 +30,8 @@ FORMAT = "pom-feature-library"
 VERSION = 1
 LARGEST_FILE = 4 << 20
 """Bytes; a library of a thousand presets has a tenth of that."""
+LARGEST_BOX = 65535
+"""Side in pixels."""
 LONGEST_TITLE = 200
 DEEPEST = 32
 """Lists and objects in each other."""
@@ -73,7 +75,7 @@ class Preset(BaseModel):
     )
     """(red, green, blue), 0..1."""
     box_size: Annotated[int, BeforeValidator(_whole)] = Field(
-        default=128, ge=1, le=65535, description="a whole number above 0, in pixels"
+        default=128, ge=1, le=LARGEST_BOX, description="a whole number above 0, in pixels"
     )
     """Side of its boxes, in pixels of the tomogram."""
     brush_size: float = Field(default=10.0, gt=0, description="a number above 0, in nm")

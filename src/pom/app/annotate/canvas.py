@@ -120,8 +120,8 @@ class SliceCanvas(ui.element, component="canvas/slice_canvas.js"):
 
     Events (``on(name, handler)`` before the page is sent, the value in ``event.args``):
         z (int), tool, brush (nm), active (feature id), contrast: a person changed it on the canvas.
-        changed: {feature, z, boxes, drawn} after each change of pixels or boxes; ``drawn``: has pixels in slice z.
         saving: ``Saving``.
+        wanted: the name of another tomogram, to which a person wants to go.
         undo_depth: {undo, redo}, numbers of steps.
 
     ``run_method`` also calls undo, redo, fit, automatic_contrast, accept_in_boxes and show_keys, which do as the keys.
@@ -147,6 +147,10 @@ class SliceCanvas(ui.element, component="canvas/slice_canvas.js"):
         """Shows slice ``z``, with pixel (x, y) in the middle where both are given."""
         self.run_method("go_to", z, x, y)
 
+    def read_again(self) -> None:
+        """Reads the pixels anew, after a feature has come back; what can be undone stays."""
+        self.run_method("read_again")
+
     def reload(self) -> None:
-        """Reads pixels and boxes anew, after something else than this canvas changed them."""
+        """Reads pixels and boxes anew, after something else changed them; nothing can be undone then."""
         self.run_method("reload")

@@ -44,6 +44,8 @@ class Editing:
             self.session.leave()
         self.session, self.known = session, known
         session.listen(self._told)
+        if not self._page.client.has_socket_connection:  # it went away while the tomogram was being opened
+            session.lost()
         self._banner.drawn(known.stamp)
 
     def _told(self) -> None:
@@ -75,7 +77,8 @@ class Editing:
                 session = self.session
                 known = await self._page.reported(asyncio.to_thread(know, session))
                 if known is not None and session is self.session and not client.is_deleted:
-                    self.known = replace(known, features=self.known.features) if known.fault else known
+                    last = self.known
+                    self.known = replace(known, features=last.features, removed=last.removed) if known.fault else known
                     with client:
                         self._page.refresh()
         finally:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
-from pom.app.annotate.buttons import attribute, icon_button
 from pom.app.annotate.document import counts
+from pom.app.buttons import attribute, icon_button
 from pom.io.annotation_store import StoredFeature
 from pom.io.feature_library import USUAL_OPACITY
 from pom.words import counted

@@ -9,9 +9,8 @@ from pom.app.annotate.dialogs import ask_text, confirm
 from pom.app.annotate.document import counts
 from pom.app.annotate.feature_row import FeatureRow, amount
 from pom.io.annotation_store import StoredFeature
-from pom.io.feature_library import Preset
+from pom.io.feature_library import LARGEST_BOX, Preset
 from pom.words import counted
-from pom.workflow.feature_library import add_ontology
 
 if TYPE_CHECKING:
     from pom.app.annotate.page import AnnotatePage
@@ -32,6 +31,7 @@ class FeaturesPanel:
         with ui.button("Add a feature", icon="sym_o_add").props("dense outline").classes("pom-add") as self._add:
             self._menu = ui.menu().props("max-height=70vh")
             self._menu.on("before-show", self._fill_menu)
+        self._add.disable()  # until there is a tomogram
         self._removed = ui.element("div")
 
     # Showing
@@ -74,7 +74,7 @@ class FeaturesPanel:
                         ui.label(title)
             ui.separator()
             ui.menu_item("New title …", partial(page.act, self._add_new))
-            for feature in () if page.session is None else page.session.document.removed_features():
+            for feature in page.editing.known.removed:
                 ui.menu_item(
                     f"Put {feature.title} back, with {amount(feature)}",
                     partial(page.act, self.put_back, page.session, feature),
@@ -177,8 +177,9 @@ class FeaturesPanel:
         size = await ask_text(question, str(feature.box_size), confirm="Change", label="Pixels of the tomogram")
         if size is None:
             return
-        if not size.isdecimal() or not 0 < int(size) <= 4096:
-            ui.notify("The side of a box is a whole number of pixels, from 1 to 4096.", type="negative")
+        if not size.isdecimal() or not 0 < int(size) <= LARGEST_BOX:
+            said = f"The side of a box is a whole number of pixels, from 1 to {LARGEST_BOX}."
+            ui.notify(said, type="negative")
             return
         if self._is_still_open(session):
             await self._change(feature.id, box_size=int(size))
@@ -234,7 +235,7 @@ class FeaturesPanel:
         if not self._is_still_open(session) or await page.attempt(session.put_back, feature.id) is None:
             return False
         if page.session is session:
-            page.canvas.reload()
+            page.canvas.read_again()
             page.activate(feature.id)
         return True
 
@@ -246,7 +247,7 @@ class FeaturesPanel:
         title = feature.title
 
         def add() -> bool:
-            page.sessions.project = add_ontology(page.project, title)
+            page.sessions.current.add_ontology(title)
             return True
 
         if await page.attempt(add):

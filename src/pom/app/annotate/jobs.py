@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
-from pom.app.annotate.buttons import attribute
+from pom.app.buttons import attribute
 from pom.errors import PomError
 from pom.io.checkpoints import CARD_FILE, read_card
 from pom.io.stamps import FileStamp, file_stamp
@@ -42,6 +42,8 @@ class JobsPanel:
         self._jobs = BackgroundJobs(page.project.background_jobs, page.project.folder)
         self._reports: dict[str, _JobRow] = {}
         self._running: set[tuple[str, ...]] = set()
+        self._project = page.project
+        """As the page shows it."""
         ui.label("Train").classes("pom-section")
         ui.label("Boxes become training patches; then each ontology gets a network of its own.").classes(
             "pom-muted pom-small"
@@ -66,6 +68,9 @@ class JobsPanel:
                 ui.label(str(error)).classes("pom-warning pom-small")
             return
         self._show_ontologies(trained, busy)
+        if self._page.project is not self._project:  # somebody has changed the configuration
+            self._project = self._page.project
+            self._page.refresh()
         self._running = {report.job.command for report in reports if report.state is State.RUNNING}
         self._initialize.set_enabled(INITIALIZE not in self._running)
         for ontology, row in self._rows.items():
@@ -74,7 +79,7 @@ class JobsPanel:
         await self._page.read_layers()
 
     def _read(self) -> tuple[list[JobReport], dict[str, Figures | None], Mapping[str, Holder]]:
-        project = self._page.project
+        project = self._page.sessions.current.read_again()
         figures = {ontology: self._figures(project, ontology) for ontology in project.ontologies}
         return self._jobs.reports(), figures, at_work(project)
 

@@ -14,6 +14,8 @@ class Known:
     """What was read last; the page shows this, and never waits for a disk itself."""
 
     features: tuple[StoredFeature, ...] = ()
+    removed: tuple[StoredFeature, ...] = ()
+    """Those that can be put back, where this page may do so."""
     stamp: Stamp = ""
     """Of the annotation with these features, or of one a moment before."""
     editor: Editor | None = None
@@ -30,7 +32,9 @@ def know(session: Session) -> Known:
     try:
         stamp = session.document.stamp
         features = session.document.features()
-        return Known(features, stamp, None if version else session.other_editor(), version=version)
+        removed = session.document.removed_features() if version else ()
+        editor = None if version else session.other_editor()
+        return Known(features, removed, stamp, editor, version=version)
     except PomError as error:
         fault = str(error)
     except OSError as error:

@@ -1,17 +1,15 @@
 """The feature library: presets that make an annotation look alike everywhere, and go to Ais and back."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from nicegui import events, ui
 
-from pom.app.annotate.buttons import icon_button
 from pom.app.annotate.dialogs import confirm
 from pom.app.annotate.preset_dialog import PresetDialog, preset_of
-from pom.errors import PomError
+from pom.app.buttons import icon_button
 from pom.io.annotation_store import StoredFeature
 from pom.io.feature_library import (
     LARGEST_FILE,
@@ -57,10 +55,8 @@ class LibraryPanel:
         )
         self._upload.props('accept=".txt,.json" aria-label="Import a feature library"').classes("hidden")
         pick.on("click", lambda: self._upload.run_method("pickFiles"))
-        with contextlib.suppress(PomError):  # the first look says it
-            self._library = load_library(page.project)
         self._show()
-        ui.timer(SECONDS_BETWEEN_LOOKS, self.look)
+        ui.timer(SECONDS_BETWEEN_LOOKS, self.look, immediate=False)
 
     # For the other panels
 
@@ -97,7 +93,7 @@ class LibraryPanel:
     # Showing
 
     async def look(self) -> None:
-        """Shows the library as it is on disk, if somebody else has changed it there."""
+        """Shows the library as it is on disk, if it is another one there; called at first and every two seconds."""
         project = self._page.project
         stamp = await asyncio.to_thread(file_stamp, project.feature_library)
         if stamp == self._stamp:

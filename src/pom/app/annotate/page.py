@@ -11,26 +11,24 @@ from typing import Any, TypeVar
 from nicegui import background_tasks, events, ui
 
 from pom.app.annotate.address_bar import AddressBar
-from pom.app.annotate.buttons import icon_button
 from pom.app.annotate.canvas import CanvasProps, CanvasTomogram, SliceCanvas
 from pom.app.annotate.document import annotated_slices
 from pom.app.annotate.editing import Editing
 from pom.app.annotate.features import FeaturesPanel
 from pom.app.annotate.jobs import JobsPanel
-from pom.app.annotate.known import Known, know
 from pom.app.annotate.library import LibraryPanel
 from pom.app.annotate.looking import Shown, View, canvas_props
+from pom.app.annotate.opening import Opened, Opening, Place
 from pom.app.annotate.session import Session, Sessions
 from pom.app.annotate.shared import Shared
 from pom.app.annotate.suggestions import SuggestionsPanel
 from pom.app.annotate.tomograms import TomogramsPanel
 from pom.app.annotate.tools import ImagePanel, ToolOptions, ToolStrip
+from pom.app.buttons import icon_button
 from pom.app.frame import PLACES, frame
 from pom.app.slices.layers import layers_of
-from pom.app.slices.volumes import file_tag
 from pom.errors import PomError
 from pom.io.annotation_store import StoredFeature
-from pom.io.mrc import pixel_size_nm, read_header
 from pom.io.palette import PALETTE
 from pom.project.paths import Project
 
@@ -54,10 +52,8 @@ class AnnotatePage:
         self.client = ui.context.client
         self.view = View()
         self.shown: Shown | None = None
-        self.looks_at = ""
-        """What the page only looked at before it was loaded again: it is not to be faster than whoever edits that."""
+        self.opening = Opening(self, tab, address)
         self.editing = Editing(self)
-        self._tab, self._address = tab, address
         self._to_activate = ""
         """A feature that is to be drawn as soon as the page knows it."""
 
@@ -125,24 +121,19 @@ class AnnotatePage:
 
     # Which tomogram and slice
 
-    async def show_tomogram(self, name: str, z: int | None = None, at: tuple[float, float] | None = None) -> None:
+    async def show_tomogram(self, name: str, z: int | None = None, at: Place | None = None) -> None:
         """Opens another tomogram in this page, in its middle slice unless ``z`` is given."""
-        if self.shown is not None and self.shown.name == name:
-            if z is not None:
-                self.go_to(z, at)
-            return
-        opened = await self.attempt(self._open, name, self.looks_at == name)
-        self.looks_at = ""
-        if opened is None:
-            return
-        session, shown, known = opened
-        self.editing.begin(session, known)
-        self.shown = shown
+        await self.opening.show(name, z, at)
+
+    def show_opened(self, opened: Opened, z: int | None, at: Place | None) -> None:
+        """Shows a tomogram that was just opened."""
+        shown = self.shown = opened.shown
+        self.editing.begin(opened.session, opened.known)
         n_slices = shown.shape[0]
         self.view.z = n_slices // 2 if z is None else min(max(z, 0), n_slices - 1)
         self.view.hidden, self.view.opacity = set(), {}
         self.view.active = self._to_activate = ""
-        self._title.text = name
+        self._title.text = shown.name
         self.features_panel.clear()
         self._choose_active()
         self.make_canvas()
@@ -154,20 +145,12 @@ class AnnotatePage:
         self._address_bar.show()
         self._prepare_networks()
 
-    def _open(self, name: str, look: bool) -> tuple[Session, Shown, Known]:
-        session = self.sessions.open(name, tab=self._tab, address=self._address, look=look)
-        try:
-            path = self.project.tomogram(name)
-            header = read_header(path)
-            pixel_size = pixel_size_nm(header, self.project.configuration.apix)
-            layers = tuple(layers_of(self.project, name))
-            known = know(session)
-            if known.fault:
-                raise PomError(known.fault)
-        except PomError:
-            session.close()  # or the right to edit would be kept for nothing
-            raise
-        return session, Shown(name, header.shape, pixel_size, layers, file_tag(path)), known
+    def show_none(self, reason: str) -> None:
+        """Says in the place of the first tomogram why it is not there."""
+        self._stage.clear()
+        with self._stage, ui.element("div").classes("pom-nothing"):
+            ui.label(reason)
+            ui.label("Choose another one in the tab 'Tomograms'.").classes("pom-muted")
 
     def make_canvas(self) -> None:
         """A canvas of its own for each tomogram: nothing of the one before can be drawn into this one."""
@@ -182,13 +165,14 @@ class AnnotatePage:
             }
             self.canvas = SliceCanvas(tomogram=tomogram, session=session.id, z=self.view.z)
             self.canvas.show(**self._props())
-        handlers: dict[str, Callable[[events.GenericEventArguments], None]] = {
+        handlers: dict[str, Callable[[events.GenericEventArguments], Any]] = {
             "z": self._on_z,
             "tool": self._on_tool,
             "brush": self._on_brush,
             "active": self._on_active,
             "saving": self._on_saving,
             "contrast": self._on_contrast,
+            "wanted": lambda event: self.show_tomogram(str(event.args)),
             "undo_depth": lambda event: self.strip.show_undo(event.args),
         }
         for name, handler in handlers.items():
@@ -227,7 +211,12 @@ class AnnotatePage:
 
         background_tasks.create(prepare(), name="prepare networks")
 
-    def go_to(self, z: int, at: tuple[float, float] | None = None) -> None:
+    def ask_canvas(self, method: str) -> None:
+        """Calls a method of the canvas, if there is one."""
+        if self.shown is not None:
+            self.canvas.run_method(method)
+
+    def go_to(self, z: int, at: Place | None = None) -> None:
         """Shows slice ``z``, and the place (x, y) in its middle if one is given."""
         if self.shown is None:
             return
@@ -327,15 +316,24 @@ class AnnotatePage:
         """What comes of some work; None, and a message on the page, where it fails."""
         try:
             return await work
-        except PomError as error:
+        except Exception as error:
+            self.tell(error)
+        return None
+
+    def tell(self, error: Exception) -> str:
+        """Says on the page what went wrong; gives the sentence."""
+        if isinstance(error, PomError):
             said = str(error)
-        except Exception:
-            log.exception("A fault of the program, not of whoever uses it:")
+        elif isinstance(error, OSError):
+            reason = error.strerror or error
+            said = f"{error.filename or 'A file'} cannot be read or written ({reason}): check that disk."
+        else:
+            log.error("A fault of the program, not of whoever uses it:", exc_info=error)
             said = "This did not work, by a fault of the program: the server has written down what happened."
         if not self.client.is_deleted:
             with self.client:
                 ui.notify(said, type="negative", multi_line=True, timeout=10_000, close_button="Close")
-        return None
+        return said
 
     def refresh(self) -> None:
         """Brings the page up to date with what is known of the annotation."""
@@ -378,7 +376,8 @@ async def annotate_page(sessions: Sessions, shared: Shared, tomogram: str, z: in
     ui.run_javascript("addEventListener('popstate', () => location.reload())")
     with contextlib.suppress(TimeoutError):
         looked_at = await ui.run_javascript(f"sessionStorage.getItem('{LOOKS_AT}')", timeout=SECONDS_TO_ANSWER)
-        page.looks_at = str(looked_at or "")
+        page.opening.looks_at = str(looked_at or "")
+    await page.library.look()
     names = await page.tomograms.load()
     if names and not tomogram:
         tomogram = page.tomograms.first()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from nicegui import ui
 
 from pom.errors import PomError
-from pom.io.feature_library import Preset, preset_from
+from pom.io.feature_library import LARGEST_BOX, Preset, preset_from
 
 
 class Number(NamedTuple):
@@ -20,7 +20,7 @@ class Number(NamedTuple):
 
 
 NUMBERS = (
-    Number("box_size", "Box side, pixels", 1, 65535, 1),
+    Number("box_size", "Box side, pixels", 1, LARGEST_BOX, 1),
     Number("brush_size", "Brush size, nm", 1, 5000, 1),
     Number("alpha", "Opacity, 0 to 1", 0, 1, 0.05),
     Number("level", "Level, 0 to 256", 0, 256, 1),

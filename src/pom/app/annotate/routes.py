@@ -2,26 +2,18 @@
 
 import base64
 import binascii
-import logging
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pom.app.annotate.document import Document
 from pom.app.annotate.session import Sessions
-from pom.app.answers import TooLargeError
 from pom.errors import PomError
 
-log = logging.getLogger(__name__)
-
-MOST_BYTES = 64 * 1024 * 1024
-"""Of a request; a slice of 16,384 x 16,384 pixels takes 45 MB."""
 MOST_BOXES = 10_000
 
 Index = Annotated[int, Field(ge=0, strict=True)]
@@ -53,25 +45,9 @@ class Boxes(_Body):
     boxes: Annotated[list[tuple[Coordinate, Coordinate]], Field(max_length=MOST_BOXES)]
 
 
-class _Limited(APIRoute):
-    """Looks at how large a request says that it is, before it is read."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            length = request.headers.get("content-length", "")
-            # Without a length, in chunks, it could be of any size.
-            if request.method == "POST" and (not length.isdecimal() or int(length) > MOST_BYTES):
-                raise TooLargeError("The request is larger than any slice.")
-            return await handle(request)
-
-        return answer
-
-
 def session_routes(sessions: Sessions) -> APIRouter:
     """The routes below ``/api/sessions``; errors are raised, see ``pom.app.answers``."""
-    router = APIRouter(prefix="/api/sessions", route_class=_Limited)
+    router = APIRouter(prefix="/api/sessions")
 
     # Plain functions, which the framework runs in threads: reading and writing may take a while on a network disk.
     @router.get("/{sid}/slices/{z}")

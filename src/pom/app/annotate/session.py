@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from pom.app.annotate.current_project import CurrentProject
 from pom.app.annotate.document import Document, Version
 from pom.app.answers import ConflictError, NotFoundError
 from pom.errors import PomError
@@ -124,14 +125,21 @@ class Session:
             return feature
 
     def put_back(self, feature_id: str) -> StoredFeature:
-        """Puts a removed feature back as it was."""
+        """Puts a removed feature back as it was.
+
+        Raises:
+            PomError: there is one of its title now, or it cannot be put back.
+        """
         with self._changing():
+            for feature in self.document.removed_features():
+                if feature.id == feature_id:
+                    self._refuse_second(feature.title, instead="rename that one first")
             return self.document.store().restore_feature(feature_id)
 
-    def _refuse_second(self, title: str, but: str = "") -> None:
+    def _refuse_second(self, title: str, but: str = "", instead: str = "draw in that one") -> None:
         for feature in self.document.features():
             if feature.title.casefold() == title.casefold() and feature.id != but:
-                raise PomError(f"{self.name} has a feature {feature.title!r} already: draw in that one.")
+                raise PomError(f"{self.name} has a feature {feature.title!r} already: {instead}.")
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -258,19 +266,24 @@ class Sessions:
     """All open pages of a project.
 
     Args:
-        project: whose tomograms are annotated; replaced where the configuration changes.
+        project: whose tomograms are annotated, as it is to begin with.
         grace: seconds after which a page that is away gives back the right to edit.
         lifetime: seconds after which the rights of a server that was killed, or is cut off, expire.
     """
 
     def __init__(self, project: Project, *, grace: float = GRACE, lifetime: float = LIFETIME) -> None:
-        self.project = project
+        self.current = CurrentProject(project)
         self.grace = grace
         self.rights = EditRights(project.editing_claims, lifetime)
         self._mutex = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._desks: dict[str, _Desk] = {}
         self._shapes: dict[str, tuple[FileStamp, tuple[int, int, int]]] = {}
+
+    @property
+    def project(self) -> Project:
+        """As it is now: the configuration can change while pages are open."""
+        return self.current.project
 
     def open(self, name: str, *, tab: str = "", address: str = "", look: bool = False) -> Session:
         """Opens a tomogram in a page, which may edit it if nobody else does, unless it only wants to ``look``.
@@ -295,6 +308,9 @@ class Sessions:
                 session.take_edit()
         except PomError as error:  # a project that one may only read can be looked at all the same
             log.warning("%s", error)
+        except BaseException:
+            session.close()
+            raise
         return session
 
     def get(self, session_id: str) -> Session:

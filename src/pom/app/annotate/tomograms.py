@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nicegui import background_tasks, events, ui
 
-from pom.app.annotate.buttons import icon_button
+from pom.app.buttons import icon_button
 from pom.words import counted, listed
 from pom.workflow.annotations import AnnotationSummary, annotated
 
@@ -80,12 +80,11 @@ class TomogramsPanel:
         return next((name for name in self._names if name in self._annotated), self._names[0])
 
     async def step(self, step: int) -> None:
-        """Shows the next tomogram of the list, or the one before."""
-        names = self._found()
-        shown = self._page.shown
-        if not names or shown is None:
+        """Shows the next tomogram of the list, or the one before: of the one that is on its way to the page, if any."""
+        names, wanted = self._found(), self._page.opening.wanted
+        if not names:
             return
-        place = names.index(shown.name) + step if shown.name in names else 0
+        place = names.index(wanted) + step if wanted in names else 0
         if not 0 <= place < len(names):
             ui.notify("This is the last one in the list." if step > 0 else "This is the first one in the list.")
             return
@@ -124,6 +123,8 @@ class TomogramsPanel:
 
     def _show(self) -> None:
         names = self._found()
+        last = max(0, len(names) - 1) // ROWS * ROWS
+        self._first = min(self._first, last)  # the list may have become shorter
         self._count.text = f"{len(self._annotated)} of {len(self._names)} annotated"
         rows = names[self._first : self._first + ROWS]
         listed = [(name, name in self._annotated, self._summaries.get(name)) for name in rows]

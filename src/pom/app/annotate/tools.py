@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
-from pom.app.annotate.buttons import attribute, icon_button
 from pom.app.annotate.looking import LayerLook
+from pom.app.buttons import attribute, icon_button
 
 if TYPE_CHECKING:
     from pom.app.annotate.page import AnnotatePage
@@ -63,12 +63,12 @@ class ToolStrip:
                 choose = partial(page.choose_tool, tool.name)
                 self._buttons[tool.name] = self._button(tool.icon, tool.says, tool.key, choose)
             ui.element("div").classes("pom-strip-line")
-            self._undo = self._button("sym_o_undo", "Undo", "Ctrl + Z", lambda: page.canvas.run_method("undo"))
-            self._redo = self._button("sym_o_redo", "Redo", "Ctrl + Y", lambda: page.canvas.run_method("redo"))
+            self._undo = self._button("sym_o_undo", "Undo", "Ctrl + Z", lambda: page.ask_canvas("undo"))
+            self._redo = self._button("sym_o_redo", "Redo", "Ctrl + Y", lambda: page.ask_canvas("redo"))
             ui.element("div").classes("pom-strip-line")
-            self._button("sym_o_fit_screen", "The whole slice", "0", lambda: page.canvas.run_method("fit"))
+            self._button("sym_o_fit_screen", "The whole slice", "0", lambda: page.ask_canvas("fit"))
             ui.element("div").classes("pom-header-space")
-            self._button("sym_o_keyboard", "All keys", "?", lambda: page.canvas.run_method("show_keys"))
+            self._button("sym_o_keyboard", "All keys", "?", lambda: page.ask_canvas("show_keys"))
         self.show_undo({"undo": 0, "redo": 0})
         self.refresh()
 
@@ -117,7 +117,7 @@ class ToolOptions:
                 slider.props('aria-label="Level above which the network says yes"').classes("pom-option-slider")
                 slider.on("update:model-value", lambda event: self._levelled(event.args), throttle=0.1)
                 self._level_value = ui.label(f"{page.view.level:.2f}").classes("pom-number")
-                everywhere = ui.button("In all boxes", on_click=lambda: page.canvas.run_method("accept_in_boxes"))
+                everywhere = ui.button("In all boxes", on_click=lambda: page.ask_canvas("accept_in_boxes"))
                 everywhere.props("dense outline").tooltip("Take what the network says inside the boxes of this slice")
             self._hint = ui.label().classes("pom-muted pom-small pom-hint")
         self.refresh()
@@ -156,7 +156,7 @@ class ImagePanel:
             self._contrast.props('aria-label="Contrast: darkest and brightest grey"')
             self._contrast.on("update:model-value", lambda event: self._contrasted(event.args), throttle=0.05)
         with ui.row().classes("gap-2 items-center"):
-            automatic = ui.button("Automatic", on_click=lambda: page.canvas.run_method("automatic_contrast"))
+            automatic = ui.button("Automatic", on_click=lambda: page.ask_canvas("automatic_contrast"))
             automatic.props("dense outline").tooltip("Contrast of this slice (C)")
             self._inverted = ui.checkbox("Inverted", value=view.inverted).props("dense")
             self._inverted.on("update:model-value", lambda event: page.push(inverted=_is_ticked(event.args)))

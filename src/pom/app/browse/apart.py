@@ -60,17 +60,6 @@ class Apart:
             if whose and self._whose == whose and self._process is not None:
                 self._end()
 
-    @property
-    def busy_with(self) -> str:
-        """Whose call is under way."""
-        return self._whose
-
-    @property
-    def is_there(self) -> bool:
-        """Whether the process runs."""
-        with self._changing:
-            return self._process is not None and self._process.is_alive()
-
     def close(self) -> None:
         """Ends the process."""
         with self._changing:

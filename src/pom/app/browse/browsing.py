@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from pom.app.browse.kinds import Kind, kinds_of
 from pom.app.browse.thumbnails import Thumbnails
 from pom.errors import PomError
-from pom.io.feature_library import FeatureLibrary, entry_of, preset_from
+from pom.io.feature_library import FeatureLibrary
 from pom.io.palette import default_colour
-from pom.project.names import UNKNOWN, name_fault
+from pom.project.listing import list_folders, list_tomograms
+from pom.project.names import SEPARATOR, name_fault
 from pom.project.paths import Project
 from pom.workflow.atlas import Atlas
 from pom.workflow.feature_library import load_library
@@ -27,7 +28,6 @@ Value = TypeVar("Value")
 
 SECONDS_KEPT = 5.0
 """For which a list of tomograms, or the state of the work, is good."""
-UNKNOWN_COLOUR = "#6b6b6b"
 
 
 class Browsing:
@@ -42,8 +42,9 @@ class Browsing:
         self._atlas = Atlas(current())
         self.thumbnails = Thumbnails(current().browse_cache / "thumbnails")
         self._survey: tuple[Project, StatusSurvey] | None = None
-        self._names = _Kept(self._look_for_names)
-        self._steps = _Kept(self._look_at_steps)
+        self._names = _ForAWhile(self._look_for_names)
+        self._segmented = _ForAWhile(self._look_for_segmented)
+        self._steps = _ForAWhile(self._look_at_steps)
 
     @property
     def project(self) -> Project:
@@ -96,9 +97,39 @@ class Browsing:
         """Whether a tomogram is in the folder or in the summary, under a name that may stand in a path."""
         return name_fault(name) is None and (name in self.atlas.table().index or name in self.names())
 
+    def known(self) -> frozenset[str]:
+        """All tomograms that ``knows`` would say yes to."""
+        return frozenset(name for name in {*self.atlas.table().index, *self.names()} if name_fault(name) is None)
+
+    def segmented(self) -> str:
+        """The first tomogram of which there is a segmentation; empty where there is none."""
+        return self._segmented.value()
+
+    def _look_for_segmented(self) -> str:
+        from pom.workflow.feature_volumes import feature_file, known_features
+
+        project = self.project
+        features = known_features(project)
+        try:
+            # To ask for each feature of each tomogram would take minutes on a network disk; a list comes at once.
+            folders = dict.fromkeys((project.output_dir, project.macromolecule_dir))
+            stems = [stem for folder in folders for stem in list_tomograms(folder).segmentations]
+            stores = list_folders(project.output_dir)
+        except PomError as error:
+            log.debug("%s", error)
+            return ""
+        begun = {stem.partition(SEPARATOR)[0] for stem in stems}
+        some = (name for name in self.names() if name in begun or project.ome_zarr(name).name in stores)
+        return next((name for name in some if any(feature_file(project, name, each) for each in features)), "")
+
     def kinds(self) -> Mapping[str, Kind]:
         """The kinds of pictures that there are, by their id."""
-        return kinds_of(self.project)
+        from pom.workflow.render import project_compositions
+
+        compositions: list[str] = []
+        with contextlib.suppress(PomError):  # the page of the settings says it
+            compositions = [each.name for each in project_compositions(self.project)]
+        return kinds_of(self.project, compositions)
 
     def library(self) -> FeatureLibrary:
         """How the features look: as in the pictures of 'pom render', with a preset for each that the project knows."""
@@ -109,11 +140,7 @@ class Browsing:
             library = load_library(self.project)
         except PomError as error:  # a damaged library must not take the pages with it
             log.debug("%s", error)
-        complete = complete_library(self.project, library)
-        unknown = complete.get(UNKNOWN)
-        if library.get(UNKNOWN) is None and unknown is not None:  # as light as in the pictures, it would be in the way
-            complete = complete.with_preset(preset_from({**entry_of(unknown), "colour": UNKNOWN_COLOUR}, UNKNOWN))
-        return complete
+        return complete_library(self.project, library)
 
     def colours(self) -> Mapping[str, str]:
         """The colour, ``#rrggbb``, of each feature of the summary: that of the library, or one of its own."""
@@ -146,7 +173,7 @@ class Browsing:
         return self._survey[1].look()
 
 
-class _Kept(Generic[Value]):
+class _ForAWhile(Generic[Value]):
     """What takes a moment to look up and is good for a while; others wait for the thread that looks it up."""
 
     def __init__(self, look: Callable[[], Value]) -> None:

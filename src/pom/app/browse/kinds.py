@@ -1,6 +1,6 @@
 """The kinds of pictures that a project has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,21 +25,28 @@ class Kind:
     upright: bool = False
 
 
-def kinds_of(project: Project) -> dict[str, Kind]:
+def kinds_of(project: Project, compositions: Sequence[str]) -> dict[str, Kind]:
     """The kinds of which there is a folder, by their id.
 
     Compositions come first, those of ``gallery_categories`` in its order; then the density; then the projections in the
-    order of the ontologies. A folder whose name could not be a composition's is passed over.
+    order of the ontologies; then other folders, such as that of a composition which bore another name. A folder that
+    could not be a composition's is passed over, such as that of the projections of an ontology that is no more.
+
+    Args:
+        project: the project.
+        compositions: the names of those that it has now.
     """
     folders = {each for each in list_folders(project.image_dir) if name_fault(each) is None}
-    wanted = [each for each in project.configuration.gallery_categories if each != DENSITY_PICTURES]
-    projected = [each for each in (*project.ontologies, UNKNOWN) if f"{each}{PROJECTION}" in folders]
-    others = sorted(folders - {DENSITY_PICTURES, *wanted, *(f"{each}{PROJECTION}" for each in projected)})
-    kinds = [_composition(project, each) for each in (*wanted, *others) if each in folders]
+    drawn = {each for each in folders if each != DENSITY_PICTURES and not each.endswith(PROJECTION)}
+    wanted = dict.fromkeys((*project.configuration.gallery_categories, *compositions))
+    first = [each for each in wanted if each in drawn]
+    kinds = [_composition(project, each) for each in first]
     if DENSITY_PICTURES in folders:
         kinds.append(Kind(DENSITY_PICTURES, "Density", project.density_picture, upright=True))
-    for ontology in projected:
-        kinds += _projections(project, ontology)
+    for ontology in (*project.ontologies, UNKNOWN):
+        if f"{ontology}{PROJECTION}" in folders:
+            kinds += _projections(project, ontology)
+    kinds += [_composition(project, each) for each in sorted(drawn.difference(first))]
     return {kind.id: kind for kind in kinds}
 
 

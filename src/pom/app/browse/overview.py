@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,9 +98,10 @@ def _unusual(browsing: Browsing, view: View, name: str, why: str) -> dict[str, s
     return {"name": name, "why": why, "address": view.tomogram(name), "source": source}
 
 
-def fill_progress(browsing: Browsing) -> dict[str, Any]:
-    """How far each step is that was begun."""
-    return {"steps": [_step(step) for step in browsing.steps()]}
+def fill_progress(steps: "Sequence[StepStatus]") -> dict[str, Any]:
+    """How far each step is that was begun; those with nothing left to do are apart."""
+    over = [step for step in steps if step.done == step.total and not step.outdated]
+    return {"steps": [_step(step) for step in steps if step not in over], "over": [_step(step) for step in over]}
 
 
 def _step(step: "StepStatus") -> dict[str, Any]:

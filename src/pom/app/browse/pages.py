@@ -5,7 +5,7 @@ keeps nothing of a page, and going back shows the page as it was. The header loo
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse
 from pom.app.answers import NotFoundError
 from pom.app.browse.browsing import Browsing
 from pom.app.frame import PLACES
+from pom.app.numbers import whole
 from pom.app.slices.routes import ASK_AGAIN
 from pom.errors import PomError
 from pom.workflow.atlas import Query
@@ -31,7 +32,6 @@ STATIC = f"{BROWSE}/static"
 FILES = {path.name: path for path in (HERE.parent / "frame.css", *sorted((HERE / "static").iterdir()))}
 FILES["three.js"] = Path(nicegui.__file__).parent / "elements" / "scene" / "dist" / "index.js"
 """What draws in three dimensions lies in NiceGUI, as one module."""
-MOST_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,22 @@ KEPT = ("show", "kind", "size")
 """How the table and the gallery are shown; kept from tab to tab beside the query."""
 
 
+@dataclass(frozen=True)
+class Way:
+    """A link to go on by."""
+
+    title: str
+    path: str
+
+
+class LostError(NotFoundError):
+    """There is no such page; ``ways``: where one may have wanted to go, the likeliest first."""
+
+    def __init__(self, sentence: str, ways: Sequence[Way]) -> None:
+        super().__init__(sentence)
+        self.ways = ways
+
+
 class View:
     """What the address of a page says: the query, and how what it finds is shown.
 
@@ -69,7 +85,7 @@ class View:
         self.path = request.url.path
         self.query = browsing.atlas.query(request.query_params)
         self.shown = {key: request.query_params[key] for key in KEPT if request.query_params.get(key)}
-        self.page = whole(request.query_params.get("page", "1"), 1)
+        self.page = max(whole(request.query_params.get("page", "1")) or 1, 1)
 
     def choice(self, key: str, among: Mapping[str, Any]) -> str:
         """What is chosen of some possibilities; the first of them where nothing is, or something else."""
@@ -87,12 +103,6 @@ class View:
     def tomogram(self, name: str) -> str:
         """The address of a tomogram's own page, which goes on with the query."""
         return self.address(f"{TOMOGRAM}/{quote(name, safe='')}")
-
-
-def whole(text: str, otherwise: int) -> int:
-    """A whole number, 1 or more, or ``otherwise`` where a text is none."""
-    fits = text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS
-    return max(int(text), 1) if fits else otherwise
 
 
 def page(
@@ -120,7 +130,8 @@ def page(
         content = render(template, **{**frame, "tabs": tabs, "view": view, **fill(now, view)})
     except PomError as error:
         status = 404 if isinstance(error, NotFoundError) else 422
-        content = render("fault.html", **frame, tabs=tabs, fault=str(error))
+        ways = error.ways if isinstance(error, LostError) else ()
+        content = render("fault.html", **frame, tabs=tabs, fault=str(error), ways=ways)
     return HTMLResponse(content, status_code=status, headers={"cache-control": ASK_AGAIN})
 
 

@@ -1,23 +1,26 @@
 """The addresses of the place Browse, and of what its pages ask for."""
 
 from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from pom.app.answers import NotFoundError
 from pom.app.browse.browsing import Browsing
 from pom.app.browse.gallery import fill_gallery
 from pom.app.browse.meshes import mesh_routes
 from pom.app.browse.overview import fill_overview, fill_progress
-from pom.app.browse.pages import BROWSE, FILES, STATIC, View, file_tag, page, render
+from pom.app.browse.pages import BROWSE, FILES, STATIC, TABS, LostError, View, Way, file_tag, page, render
 from pom.app.browse.settings import settings_routes
 from pom.app.browse.subsets import fill_subsets, subset_routes
 from pom.app.browse.table import csv_text, fill_table, json_page
 from pom.app.browse.tomogram import tomogram_routes
-from pom.app.slices.pictures import number
+from pom.app.numbers import whole
 from pom.app.slices.routes import ASK_AGAIN, FOREVER
 from pom.app.slices.waiting import Newest
+from pom.project.names import nearest
 
 N_THREADS = 2
 MOST_WAITING = 256
@@ -40,7 +43,9 @@ def _pages(router: APIRouter, browsing: Browsing) -> None:
 
     @router.get(f"{BROWSE}/progress")
     def progress() -> HTMLResponse:
-        return HTMLResponse(render("progress.html", **fill_progress(browsing)), headers={"cache-control": "no-store"})
+        return HTMLResponse(
+            render("progress.html", **fill_progress(browsing.steps())), headers={"cache-control": "no-store"}
+        )
 
     @router.get(f"{BROWSE}/table")
     def table(request: Request) -> HTMLResponse:
@@ -90,14 +95,33 @@ def _pictures(router: APIRouter, browsing: Browsing) -> None:
             found = browsing.kinds().get(kind)
             if found is None or not browsing.knows(name):
                 raise NotFoundError(f"There is no picture {kind!r} of {name!r}.")
-            return browsing.thumbnails.content(found, name, number(size))
+            return browsing.thumbnails.content(found, name, whole(size))
 
         content, media_type, tag = await making.do(make, request.is_disconnected)
         headers = {"cache-control": FOREVER if v == tag else ASK_AGAIN}
         return Response(content, media_type=media_type, headers=headers)
 
 
+def _elsewhere(router: APIRouter, browsing: Browsing) -> None:
+    """What is below /browse and no page; comes after all others."""
+
+    @router.get(f"{BROWSE}/{{rest:path}}")
+    def nothing(rest: str, request: Request) -> Response:
+        path = request.url.path
+        if path.endswith("/"):
+            query = request.url.query
+            return RedirectResponse(quote(path.rstrip("/")) + (f"?{query}" if query else ""))
+
+        def fill(_now: Browsing, view: View) -> dict[str, Any]:
+            titles = {tab.path.rpartition("/")[2]: tab.title for tab in TABS}
+            closest = nearest(rest, titles)
+            meant = [Way(f"Did you mean {titles[closest]}?", view.address(f"{BROWSE}/{closest}"))] if closest else []
+            raise LostError(f"There is no page {path}.", [*meant, Way("To the overview", view.address(BROWSE))])
+
+        return page(browsing, request, "fault.html", fill)
+
+
 PARTS: list[Callable[[APIRouter, Browsing], None]] = [
-    _pages, _files, _tables, _pictures, subset_routes, tomogram_routes, mesh_routes, settings_routes,
+    _pages, _files, _tables, _pictures, subset_routes, tomogram_routes, mesh_routes, settings_routes, _elsewhere,
 ]  # fmt: skip
 """What adds routes; a new page is one more, and if it is a tab of its own, one more of ``pages.TABS``."""

@@ -25,9 +25,10 @@ from pom.io.stamps import file_stamp, stamp_text
 from pom.jobs.background import BackgroundJobs, JobReport, State
 from pom.project.names import UNKNOWN
 from pom.project.paths import Project
-from pom.project.render_configuration import NOT, Composition
+from pom.project.render_configuration import NOT, Composition, configuration_text
 from pom.words import listed
-from pom.workflow.feature_library import alone, change_library, complete_library, load_library
+from pom.workflow.alone import changing
+from pom.workflow.feature_library import change_library, complete_library, load_library
 from pom.workflow.feature_volumes import feature_file, known_features
 from pom.workflow.render import project_compositions, render_picture, save_compositions
 
@@ -43,15 +44,15 @@ Text = Annotated[str, Field(max_length=200)]
 
 
 class Look(BaseModel):
-    """What is changed of a feature's preset; what is left out stays."""
+    """What is changed of a feature's preset; what is left out stays, and what stands here for it means nothing."""
 
     model_config = ConfigDict(extra="forbid")
 
-    colour: Text | None = None
-    level: float | None = None
-    dust: float | None = None
-    render_alpha: float | None = None
-    hide: bool | None = None
+    colour: Text = ""
+    level: float = 0.0
+    dust: float = 0.0
+    render_alpha: float = 0.0
+    hide: bool = False
 
 
 Looks = Annotated[dict[Text, Look], Field(max_length=1000)]
@@ -158,13 +159,12 @@ def fill_settings(browsing: Browsing, _view: View) -> dict[str, Any]:
     known = known_features(project)
     library = complete_library(project, load_library(project))
     compositions = project_compositions(project)
-    names = browsing.names()
-    tomogram = next((name for name in names if any(feature_file(project, name, each) for each in known)), "")
+    tomogram = browsing.segmented()
     seen = [number for number, each in enumerate(compositions) if _shows(browsing, tomogram, each, library)]
     return {
         "rows": [_row(preset, known) for preset in sorted(library.presets, key=lambda p: p.title not in known)],
         "compositions": [asdict(each) for each in compositions], "tag": compositions_tag(project),
-        "shown": seen[0] if seen else 0, "tomograms": names, "tomogram": tomogram,
+        "shown": seen[0] if seen else 0, "tomograms": browsing.names(), "tomogram": tomogram,
         "offered": [*known, *(f"rank{n + 1}" for n in range(RANKS)), *(f"{NOT}{each}" for each in known)],
     }  # fmt: skip
 
@@ -215,7 +215,7 @@ def _changed(library: FeatureLibrary, others: FeatureLibrary, looks: Mapping[str
         preset = library.get(title) or others.get(title)
         if preset is None:
             raise NotFoundError(f"There is no feature {title!r}: load the page again.")
-        changed = {**entry_of(preset), **look.model_dump(exclude_none=True)}
+        changed = {**entry_of(preset), **look.model_dump(exclude_unset=True)}
         library = library.with_preset(preset_from(changed, title))
     return library
 
@@ -266,18 +266,26 @@ def save_settings(project: Project, changes: Changes) -> dict[str, str]:
         PomError: a value cannot be like this, or a file cannot be written.
     """
     looking(project, changes.features)  # nothing is written where something is wrong
-    if changes.compositions is not None:
-        made = [Composition(each.name.strip(), tuple(each.entries)) for each in changes.compositions]
-        with alone(project, "compositions"):
-            if compositions_tag(project) != changes.tag:
-                raise ConflictError(
-                    f"{project.render_configuration.name} was changed by somebody else since: load the page again."
-                )
-            save_compositions(project, made)
-    if changes.features:
+    if changes.compositions is None:
+        _save_looks(project, changes.features)
+        return {"tag": compositions_tag(project)}
+    made = [Composition(each.name.strip(), tuple(each.entries)) for each in changes.compositions]
+    configuration_text(project.render_configuration, made)
+    with changing(project, "compositions"):
+        if compositions_tag(project) != changes.tag:
+            raise ConflictError(
+                f"{project.render_configuration.name} was changed by somebody else since: load the page again."
+            )
+        # First what has no tag: should the second not be written, the page's tag still holds, and it can save again.
+        _save_looks(project, changes.features)
+        save_compositions(project, made)
+        return {"tag": compositions_tag(project)}
+
+
+def _save_looks(project: Project, looks: Mapping[str, Look]) -> None:
+    if looks:
         others = complete_library(project, load_library(project))
-        change_library(project, lambda library: _changed(_settled(project, library), others, changes.features))
-    return {"tag": compositions_tag(project)}
+        change_library(project, lambda library: _changed(_settled(project, library), others, looks))
 
 
 def last_rendering(jobs: BackgroundJobs) -> JobReport | None:

@@ -11,17 +11,16 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from pom.app.answers import ConflictError, NotFoundError, TooLargeError
+from pom.app.answers import ConflictError, NotFoundError
 from pom.app.browse.browsing import Browsing
 from pom.app.browse.pages import BROWSE, View
 from pom.errors import PomError
 from pom.project.names import name_fault
 from pom.words import counted, listed
+from pom.workflow.alone import changing
 from pom.workflow.atlas import Query
-from pom.workflow.feature_library import alone
 from pom.workflow.subsets import (
     ENDING,
-    LARGEST_LIST,
     READERS,
     Form,
     export_subset,
@@ -59,7 +58,7 @@ class NewSubset(BaseModel):
 
 def fill_subsets(browsing: Browsing, view: View) -> dict[str, Any]:
     """What the page of the subsets shows."""
-    known = {*browsing.names(), *browsing.atlas.table().index}
+    known = browsing.known()
     titles = list_subsets(browsing.project)
     return {"subsets": [_shown(browsing, view, title, known) for title in titles], "forms": FORMS}
 
@@ -70,7 +69,7 @@ def subset_routes(router: APIRouter, browsing: Browsing) -> None:
     @router.post(PATH)
     async def make(request: Request) -> dict[str, Any]:
         try:
-            wanted = NewSubset.model_validate_json(await _body(request))
+            wanted = NewSubset.model_validate_json(await request.body())
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "body"
@@ -79,7 +78,7 @@ def subset_routes(router: APIRouter, browsing: Browsing) -> None:
 
     @router.post(f"{PATH}/import")
     async def take_in(request: Request, file: str) -> dict[str, Any]:
-        return await run_in_threadpool(_take_in, browsing, file, await _body(request))
+        return await run_in_threadpool(_take_in, browsing, file, await request.body())
 
     @router.delete(f"{PATH}/{{title}}")
     def remove(title: str) -> dict[str, str]:
@@ -136,12 +135,13 @@ def _make(browsing: Browsing, wanted: NewSubset) -> dict[str, Any]:
         names = browsing.atlas.select(query)
     else:
         names = wanted.names or []
-        strangers = [name for name in names if not browsing.knows(name)]
+        known = browsing.known()
+        strangers = [name for name in names if name not in known]
         if strangers:
             raise NotFoundError(f"There is no tomogram {listed(strangers)} in this project.")
     if not names:
         raise PomError("A subset needs at least one tomogram.")
-    with alone(project, CHANGED):
+    with changing(project, CHANGED):
         there = title in list_subsets(project)
         if there and wanted.mode == "new":
             raise ConflictError(f"There is a subset {title!r} already: add to it, replace it, or choose another title.")
@@ -168,7 +168,7 @@ def _take_in(browsing: Browsing, file: str, content: bytes) -> dict[str, Any]:
             raise PomError(str(error).replace(str(path), named.name)) from error
     if not found.names:
         raise PomError(f"{named.name} names no tomogram of this project, but {listed(found.unknown)}.")
-    with alone(project, CHANGED):
+    with changing(project, CHANGED):
         if title in list_subsets(project):
             raise ConflictError(f"There is a subset {title!r} already: rename the file, or remove the subset.")
         write_subset(project, title, found.names)
@@ -180,14 +180,3 @@ def _take_in(browsing: Browsing, file: str, content: bytes) -> dict[str, Any]:
 def _require(browsing: Browsing, title: str) -> None:
     if title not in list_subsets(browsing.project):
         raise NotFoundError(f"There is no subset {title!r}.")
-
-
-async def _body(request: Request) -> bytes:
-    """What a request holds; it is not read on once it is too much."""
-    parts, n_bytes = [], 0
-    async for part in request.stream():
-        n_bytes += len(part)
-        if n_bytes > LARGEST_LIST:
-            raise TooLargeError("That is more than any list of tomograms.")
-        parts.append(part)
-    return b"".join(parts)

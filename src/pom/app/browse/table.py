@@ -169,7 +169,7 @@ def flagged(table: "pd.DataFrame") -> frozenset[str]:
     """The tomograms that are unlike the training data."""
     if UNLIKE_FLAG not in table.columns:
         return frozenset()
-    return frozenset(table.index[table[UNLIKE_FLAG]])
+    return frozenset(table.index[table[UNLIKE_FLAG].fillna(False)])
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,13 @@ class Thumbnails:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def content(self, kind: Kind, name: str, size: int) -> tuple[bytes, str, str]:
+    def content(self, kind: Kind, name: str, size: int | None) -> tuple[bytes, str, str]:
         """A picture's bytes, its media type, and the tag of its file.
 
         Args:
             kind: of which kind.
             name: the tomogram; a name that the project knows.
-            size: the longest side in pixels, one of ``SIZES``; ``WHOLE``: as it is.
+            size: the longest side in pixels, one of ``SIZES``; ``WHOLE``: as it is; None is none of them.
 
         Raises:
             NotFoundError: there is no such picture.

@@ -10,19 +10,18 @@ import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse
 
-from pom.app.answers import NotFoundError
 from pom.app.browse.browsing import Browsing
 from pom.app.browse.figures import decimals, figure, stripes
 from pom.app.browse.gallery import picture_address
 from pom.app.browse.kinds import SIDE
 from pom.app.browse.meshes import box_of, mesh_address
-from pom.app.browse.pages import BROWSE, TOMOGRAM, View, page
+from pom.app.browse.pages import BROWSE, TOMOGRAM, LostError, View, Way, page
 from pom.app.frame import address_of
 from pom.errors import PomError
 from pom.io.checkpoints import read_card
 from pom.io.summary_files import COMPONENTS, CONFIDENCE, UNLIKE, VOLUME
 from pom.jobs.ledger import Ledger, Record
-from pom.project.names import UNKNOWN
+from pom.project.names import UNKNOWN, nearest
 from pom.project.paths import SHARED_STEP, Project
 from pom.words import listed
 from pom.workflow.atlas import Query
@@ -32,8 +31,8 @@ from pom.workflow.subsets import list_subsets, subset_names
 MOST_SIMILAR = 8
 SHOWN_AT_FIRST = 3
 """So many surfaces: the most abundant ones."""
-MOST_FILLED = 100 / 3
-"""In percent of the volume; what fills more would hide all that lies in it."""
+MOST_FILLED = 20.0
+"""In percent of the volume; what fills more would hide what lies in it and behind it."""
 SMALL, LARGE = 160, 320
 """Sides of pictures, in pixels."""
 
@@ -50,10 +49,13 @@ def fill_tomogram(browsing: Browsing, view: View, name: str) -> dict[str, Any]:
     """What the page of a tomogram shows.
 
     Raises:
-        NotFoundError: the project has none of that name.
+        LostError: the project has none of that name.
     """
     if not browsing.knows(name):
-        raise NotFoundError(f"There is no tomogram {name!r} in this project.")
+        closest = nearest(name, browsing.known())
+        meant = [Way(f"Did you mean {closest}?", view.tomogram(closest))] if closest else []
+        all_there_are = Way("All tomograms", view.address(f"{BROWSE}/table", query=Query()))
+        raise LostError(f"There is no tomogram {name!r} in this project.", [*meant, all_there_are])
     table = browsing.atlas.table()
     colours, settings = browsing.colours(), browsing.project.configuration
     shares = {part: _value(browsing, name, part) for part in browsing.parts()}
@@ -150,18 +152,18 @@ def feature_rows(browsing: Browsing, name: str) -> list[FeatureRow]:
 def _at_first(browsing: Browsing, name: str, titles: Sequence[str]) -> set[str]:
     """The features whose surfaces are shown at first: the most abundant that do not fill the volume.
 
-    Unknown and what is hidden are none of them.
+    Unknown and what is hidden are none of them. Where each fills too much, it is the one that fills least.
     """
     library, project = browsing.library(), browsing.project
     ranked = browsing.atlas.ranked(name, {UNKNOWN}) or [title for title in titles if title != UNKNOWN]
-    # A share that is not known keeps nothing back.
-    loose = [title for title in ranked if not _value(browsing, name, title) > MOST_FILLED]
-    wanted = [
+    there = [
         title
-        for title in loose
+        for title in ranked
         if (preset := library.get(title)) and not preset.hide and feature_file(project, name, title)
     ]
-    return set(wanted[:SHOWN_AT_FIRST])
+    # A share that is not known keeps nothing back.
+    loose = [title for title in there if not _value(browsing, name, title) > MOST_FILLED]
+    return set(loose[:SHOWN_AT_FIRST] or there[-1:])
 
 
 def _more(browsing: Browsing, name: str, title: str) -> str:
@@ -202,20 +204,33 @@ def _pictures(browsing: Browsing, name: str) -> list[dict[str, str]]:
 
 def _similar(browsing: Browsing, view: View, name: str) -> list[dict[str, Any]]:
     """The tomograms of the most similar composition, each with a picture and the bar of what it is made of."""
-    kinds, colours, parts = browsing.kinds(), browsing.colours(), browsing.parts()
-    chosen = view.choice("kind", kinds)
-    order = sorted(kinds.values(), key=lambda kind: kind.id != chosen)
+    colours, parts = browsing.colours(), browsing.parts()
+    found = browsing.atlas.similar(name, MOST_SIMILAR)
+    sources = _alike(browsing, view, [other for other, _ in found])
     similar = []
-    for other, distance in browsing.atlas.similar(name, MOST_SIMILAR):
-        sources = (picture_address(kind, other, SMALL) for kind in order)
+    for other, distance in found:
         shares = {part: _value(browsing, other, part) for part in parts}
         similar.append(
             {
                 "name": other, "distance": f"{distance:.2f}", "address": view.tomogram(other),
-                "source": next((source for source in sources if source), ""), "stripes": stripes(shares, colours),
+                "source": sources.get(other, ""), "stripes": stripes(shares, colours),
             }
         )  # fmt: skip
     return similar
+
+
+def _alike(browsing: Browsing, view: View, names: Sequence[str]) -> dict[str, str]:
+    """Addresses of pictures of one kind: of the chosen one, or, if others have more pictures of these, of another."""
+    kinds = browsing.kinds()
+    chosen = view.choice("kind", kinds)
+    order = sorted(kinds.values(), key=lambda kind: kind.id != chosen)
+    best: dict[str, str] = {}
+    for kind in order:
+        found = {name: address for name in names if (address := picture_address(kind, name, SMALL))}
+        best = max(best, found, key=len)
+        if len(best) == len(names):
+            break
+    return best
 
 
 def _subsets(browsing: Browsing, view: View, name: str) -> list[tuple[str, str]]:

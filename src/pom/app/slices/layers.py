@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pom.app.slices.volumes import Range, Volume, file_tag
+from pom.app.slices.volumes import Range, Volume, tag_of
 from pom.errors import PomError
 from pom.io.checkpoints import CARD_FILE
 from pom.io.volume_files import stored_at
@@ -48,9 +48,9 @@ def layers_of(project: Project, name: str) -> list[Layer]:
         *(("macromolecule", title, project.macromolecule(name, title)) for title in macromolecules),
         *(("output", title, project.output(name, title)) for title in (*project.ontologies, UNKNOWN)),
     ]
-    there = [Layer(kind, title, path, file_tag(path)) for kind, title, path in volumes if stored_at(path).is_file()]
+    there = [Layer(kind, title, path, tag_of(path)) for kind, title, path in volumes if stored_at(path).is_file()]
     networks = {ontology: project.single_network(ontology) / CARD_FILE for ontology in ontologies_with_network(project)}
-    return [*there, *(Layer("network", ontology, None, file_tag(card)) for ontology, card in networks.items())]
+    return [*there, *(Layer("network", ontology, None, tag_of(card)) for ontology, card in networks.items())]
 
 
 def share_of_one(volume: Volume, z: int, kind: Kind) -> tuple[NDArray[Any], float]:

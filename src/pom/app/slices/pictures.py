@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pom.app.answers import DroppedError, NotFoundError
+from pom.app.numbers import whole
 from pom.app.slices.images import jpeg, png, share_to_grey, to_grey
 from pom.app.slices.layers import Layer, layers_of, share_of_one, slice_of_layer
-from pom.app.slices.volumes import Range, Volumes, contrast, file_tag
+from pom.app.slices.volumes import Range, Volumes, contrast, tag_of
 from pom.app.slices.waiting import Gone, Newest
 from pom.errors import PomError
 from pom.io.checkpoints import CARD_FILE
@@ -25,7 +26,6 @@ MOST_PREPARED = 4
 SECONDS_KEPT = 1.0
 """For which a list of names is good; a folder of thousands takes a while to read."""
 LARGEST_SLAB = 101
-MOST_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Pictures:
         """
         project = self._project_with(name)
         path = project.tomogram(name)
-        tag, header = file_tag(path), read_header(path)
+        tag, header = tag_of(path), read_header(path)
         layers = [{"id": layer.id, "title": layer.title, "kind": layer.kind} for layer in layers_of(project, name)]
         nm = pixel_size_nm(header, project.configuration.apix)
         return {"name": name, "shape": list(header.shape), "voxel_size_nm": nm, "tag": tag, "layers": layers}
@@ -147,7 +147,7 @@ class Pictures:
 
     def _preview(self, project: Project, name: str, layer: Layer, z: int) -> Picture:
         inputs = [path for path in project.input_files(name).values() if path.is_file()]
-        tags = [file_tag(path) for path in (project.single_network(layer.title) / CARD_FILE, *inputs)]
+        tags = [tag_of(path) for path in (project.single_network(layer.title) / CARD_FILE, *inputs)]
 
         def make() -> bytes:
             return png(share_to_grey(self._previews_of(project).predict(name, layer.title, z)))
@@ -184,9 +184,10 @@ def number(text: str) -> int:
     Raises:
         PomError: it is none.
     """
-    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
+    found = whole(text)
+    if found is None:
         raise PomError(f"{text[:20]!r} is no number of slices or of a slice.")
-    return int(text)
+    return found
 
 
 def _check_slice(z: int, depth: int) -> None:

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 
 from pom.app.slices.memory import Trimming
 from pom.app.slices.pictures import Picture, Pictures, number
-from pom.app.slices.waiting import Kept, Newest
+from pom.app.slices.waiting import Newest, PictureCache
 
 MOST_KEPT_BYTES = 32 << 20
 N_READERS = 4
@@ -29,7 +29,7 @@ def slice_routes(pictures: Pictures) -> APIRouter:
         pictures: of the project's tomograms.
     """
     router = APIRouter(prefix="/api/tomograms")
-    kept: Kept[tuple[str, str]] = Kept(MOST_KEPT_BYTES)
+    kept: PictureCache[tuple[str, str]] = PictureCache(MOST_KEPT_BYTES)
     trimming = Trimming()
     reading = Newest(N_READERS, MOST_WAITING)
     # One at a time, since a network uses all processors; apart from the reading, which is not to wait for it.

@@ -30,7 +30,7 @@ FILLING_SHARE = 0.01
 Range = tuple[float, float]
 
 
-def file_tag(path: Path) -> str:
+def tag_of(path: Path) -> str:
     """A short text that is another one once the file is another one.
 
     Raises:
@@ -48,7 +48,7 @@ class Volume:
 
     def __init__(self, path: Path) -> None:
         # Looked at before it is opened: should the file be replaced in between, the next look finds another tag.
-        self.tag = file_tag(path)
+        self.tag = tag_of(path)
         if is_placeholder(path):
             raise PomError(f"{path} is only the placeholder of an unfinished run: delete it and make it again.")
         self._reader = open_volume(path)
@@ -154,7 +154,7 @@ class Volumes:
             self._close_unused()
 
     def _take(self, path: Path) -> Volume:
-        tag = file_tag(path)
+        tag = tag_of(path)
         with self._lock:
             volume = self._open.get(path)
             if volume is not None and volume.tag == tag:

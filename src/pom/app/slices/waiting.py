@@ -68,7 +68,7 @@ class Newest:
         self._n_free += 1
 
 
-class Kept(Generic[Key]):
+class PictureCache(Generic[Key]):
     """Pictures by what they show, up to so many bytes; the longest unused go first."""
 
     def __init__(self, most_bytes: int) -> None:

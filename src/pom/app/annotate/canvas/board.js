@@ -22,11 +22,12 @@ export class Board {
 
   /**
    * @param elements {stage, paper, marks, circle, position}
-   * @param state what the component shows: {z, depth, zoom, saving, problem, unsent, notice, loading}
+   * @param state what the component shows: {z, depth, zoom, saving, problem, unsent, left, notice, loading}
    * @param tell called with (event, value) for what a person did here
+   * @param changed called after each change of what is drawn
    */
-  constructor(elements, state, tell) {
-    Object.assign(this, { elements, state, tell });
+  constructor(elements, state, tell, changed) {
+    Object.assign(this, { elements, state, tell, changed });
   }
 
   // Opening and closing

@@ -20,18 +20,37 @@ export class Drawing {
 
   constructor(board) {
     this.board = board;
-    const { options, columns, rows, depth } = board;
+    const { options } = board;
     const { session, tomogram, may_edit: mayEdit, version, features } = options;
     // Loaded again, for instance since the server is back, a page that only looks is to leave the drawing to others.
     if (mayEdit) sessionStorage.removeItem(LOOKS_AT);
     else sessionStorage.setItem(LOOKS_AT, tomogram.name);
     this.sync = Sync.of(session, tomogram, mayEdit ? version : null, (...told) => this.#saving(...told));
+    Sync.listen(() => (board.state.left = Sync.left(this.sync)));
     this.history = new History((depths) => board.tell("undo_depth", depths));
     this.boxes = new Boxes(features, this.sync.unsent());
     this.sync.knows(new Set(features.map(({ id }) => id)));
+    this.#openMasks();
+  }
+
+  #openMasks() {
+    const { sync, board } = this;
+    const { columns, rows, depth, options } = board;
     const arrived = () => board.screen.stale("picture");
     const failed = (z, sentence) => z === board.z && board.say(`What is drawn in slice ${z} did not come: ${sentence}`);
-    this.masks = new Masks({ session, columns, rows, depth, sync: this.sync, arrived, failed });
+    this.masks?.slices.close();
+    this.masks = new Masks({ session: options.session, columns, rows, depth, sync, arrived, failed });
+  }
+
+  /** Reads the pixels anew, after something else than this canvas has brought some; what can be undone stays. */
+  readAgain() {
+    // After what is being undone, which waits for slices.
+    this.#undoing = this.#undoing.then(() => {
+      this.endGesture();
+      this.#openMasks();
+      this.masks.slices.want(this.board.z);
+      this.board.screen.stale("picture");
+    });
   }
 
   close() {
@@ -92,12 +111,11 @@ export class Drawing {
 
   #sendPixels(feature, z, area, bits) {
     this.sync.push("patches", { feature, z, ...area, bits: toBase64(bits) });
-    this.#changed(feature, z);
+    this.#changed();
   }
 
-  #changed(feature, z) {
-    const drawn = this.masks.get(feature, z)?.includes(1);
-    this.board.tell("changed", { feature, z, boxes: this.boxes.of(feature, z), drawn: drawn ?? false });
+  #changed() {
+    this.board.changed();
     this.board.screen.stale("boxes");
   }
 
@@ -188,7 +206,7 @@ export class Drawing {
   #sendBoxes(feature, z, boxes) {
     this.boxes.set(feature, z, boxes);
     this.sync.push("boxes", { feature, z, boxes });
-    this.#changed(feature, z);
+    this.#changed();
   }
 
   deleteBox(index = this.boxAt()) {

@@ -4,6 +4,10 @@ import { Slices } from "./slices.js";
 
 /** A network's output costs the server seconds: it is asked for once the scrolling rests. */
 const REST_MS = 250;
+const AHEAD = 4;
+const BEHIND = 2;
+/** Of the slices of one layer, decoded; those that are fetched at a time are kept whatever their size. */
+const KEPT_BYTES = 4e7;
 
 export class Layers {
   #slices = new Map();
@@ -26,15 +30,10 @@ export class Layers {
 
   want(z, direction) {
     clearTimeout(this.#rest);
-    for (const layer of this.#inUse()) {
-      const slices = this.#of(layer);
-      if (layer.kind !== "network") slices.want(z, direction);
-      else if (!slices.get(z)) this.#rest = setTimeout(() => this.#wantAll(z), REST_MS);
+    for (const layer of this.#inUse()) if (layer.kind !== "network") this.#of(layer).want(z, direction);
+    if (this.#networks().some((layer) => !this.#of(layer).get(z))) {
+      this.#rest = setTimeout(() => this.#networks().forEach((layer) => this.#of(layer).want(this.board.z)), REST_MS);
     }
-  }
-
-  #wantAll(z) {
-    for (const layer of this.#inUse()) this.#of(layer).want(z);
   }
 
   show(z) {
@@ -66,6 +65,10 @@ export class Layers {
     return this.board.options.layers.filter((layer) => layer.visible || layer === this.#accepted());
   }
 
+  #networks() {
+    return this.#inUse().filter(({ kind }) => kind === "network");
+  }
+
   #accepted() {
     return this.board.options.tool === "accept" ? this.#network(this.board.active) : null;
   }
@@ -77,19 +80,19 @@ export class Layers {
   #of(layer) {
     const key = keyOf(layer);
     if (!this.#slices.has(key)) {
-      const { depth, options } = this.board;
+      const { depth, rows, columns, options } = this.board;
       const base = `/api/tomograms/${encodeURIComponent(options.tomogram.name)}/layers/${encodeURIComponent(layer.id)}`;
       const tag = encodeURIComponent(layer.tag ?? options.tomogram.tag);
-      const network = layer.kind === "network";
+      const [ahead, behind] = layer.kind === "network" ? [0, 0] : [AHEAD, BEHIND];
       this.#slices.set(
         key,
         new Slices({
           url: (z) => `${base}/${z}?v=${tag}`,
           decode: decodeGrey,
           depth,
-          ahead: network ? 0 : 4,
-          behind: network ? 0 : 2,
-          keep: 24,
+          ahead,
+          behind,
+          keep: Math.max(ahead + 1 + behind, Math.floor(KEPT_BYTES / (rows * columns))),
           arrived: (z) => z === this.board.z && this.board.screen.stale("layers"),
           failed: (z, sentence) => z === this.board.z && this.board.say(`${layer.title} cannot be shown: ${sentence}`),
         }),

@@ -2,6 +2,7 @@
 import { Board } from "pom-canvas/board.js";
 import { Gestures } from "pom-canvas/gestures.js";
 import { handleKey, listOfKeys } from "pom-canvas/keys.js";
+import { Sync } from "pom-canvas/sync.js";
 import { ROUND } from "pom-canvas/tools.js";
 
 const style = document.createElement("link");
@@ -40,6 +41,13 @@ export default {
         <span>{{ unsent }}</span>
         <button v-if="state.saving === 'held'" type="button" @click="decide('overwrite')">Save mine over it</button>
         <button type="button" @click="decide('discard')">Discard mine</button>
+      </div>
+      <div v-else-if="state.left" class="pom-unsent" role="alert">
+        <span>{{ left }}</span>
+        <button v-if="state.left.name !== tomogram.name" type="button" @click="$emit('wanted', state.left.name)">
+          Go to {{ state.left.name }}
+        </button>
+        <button type="button" @click="discardLeft">Discard</button>
       </div>
       <div ref="stage" class="pom-stage" tabindex="0" role="application" :aria-label="label">
         <div ref="paper" class="pom-paper"></div>
@@ -97,7 +105,7 @@ export default {
     heard: Object,
   },
   /** `state` carries again, with a count, what the page may change too: see `tell`. */
-  emits: ["state", "changed", "saving", "undo_depth", ...Object.values(SHARED)],
+  emits: ["state", "wanted", "saving", "undo_depth", ...Object.values(SHARED)],
 
   data: () => ({
     state: {
@@ -110,6 +118,7 @@ export default {
       saving: "saved",
       problem: "",
       unsent: 0,
+      left: null,
       notice: "",
       loading: true,
     },
@@ -137,6 +146,12 @@ export default {
         ? `${changes} of yours ${were} not saved, and the annotation has changed since.`
         : `${changes} of this page ${are} not saved yet, waiting for the right to edit.`;
     },
+    left() {
+      const { name, count } = this.state.left;
+      const [changes, them] = count === 1 ? ["1 change", "it"] : [`${count} changes`, "them"];
+      if (name === this.tomogram.name) return `${changes} from before ${name} was replaced could not be saved.`;
+      return `${changes} of ${name} could not be saved: go back there to save ${them}.`;
+    },
     saving() {
       return SAVING[this.state.saving] + (this.state.problem ? `: ${this.state.problem}` : "");
     },
@@ -147,7 +162,8 @@ export default {
   },
 
   mounted() {
-    this.board = new Board(this.$refs, this.state, (event, value, name = event) => this.tell(event, value, name));
+    const tell = (event, value, name = event) => this.tell(event, value, name);
+    this.board = new Board(this.$refs, this.state, tell, () => this.showTicks());
     this.board.open(this.$props);
     this.gestures = new Gestures(this.board);
     this.observer = new ResizeObserver(() => this.board.resized());
@@ -172,7 +188,6 @@ export default {
     tell(event, value, name) {
       if (name in SHARED) this.$emit("state", { name, value, count: ++this.sent[name] });
       this.$emit(event, value);
-      if (event === "changed") this.showTicks();
     },
     /** The page's values of what both change; those sent before the page heard of the latest change here do not count. */
     hear() {
@@ -214,6 +229,11 @@ export default {
       this.$refs.stage.focus();
     },
 
+    discardLeft() {
+      Sync.discardLeft(this.state.left.key);
+      this.$refs.stage.focus();
+    },
+
     // Called by the page.
     go_to(z, x = null, y = null) {
       this.board.goTo(z);
@@ -236,6 +256,9 @@ export default {
     },
     show_keys() {
       this.$refs.keys.showModal();
+    },
+    read_again() {
+      this.board.drawing.readAgain();
     },
     /** Reads pixels and boxes anew: after something else than this canvas changed them. */
     reload() {

@@ -4,6 +4,8 @@
  *
  * With it the stamp is kept of the annotation that it was drawn on. If that has changed when the page gets the right to
  * edit again, somebody else has drawn meanwhile: nothing is sent before the person has said so.
+ *
+ * What could not be sent before its tomogram was left waits for the person to come back there, and they are told.
  */
 import { refusal } from "./slices.js";
 
@@ -14,7 +16,15 @@ const TIMEOUT_MS = 20000;
 const READ_ONLY = "Read-only: you can look, not draw.";
 const UNDECIDED = "Say first what is to become of your unsaved changes: save or discard them.";
 
+const PREFIX = "pom-unsent ";
+/** States in which nothing is on its way, or it does not arrive. */
+const STUCK = new Set(["offline", "refused", "waiting", "held"]);
+
 const open = new Map();
+/** What earlier pages of this tab could not send: the numbers of changes, until their tomograms are opened. */
+const earlier = new Map();
+for (const key of Object.keys(sessionStorage)) if (key.startsWith(PREFIX)) earlier.set(key, stored(key).queue.length);
+let listener = () => {};
 
 export class Sync {
   /**
@@ -35,9 +45,33 @@ export class Sync {
     return sync;
   }
 
+  /** Has `told` called after each change of what is not sent, of any tomogram; only the last one so is called. */
+  static listen(told) {
+    listener = told;
+    told();
+  }
+
+  /** The first of the tomograms that were left with changes that could not be sent, {key, name, count}, or null. */
+  static left(here) {
+    const left = new Map(earlier);
+    for (const sync of open.values()) if (sync !== here && STUCK.has(sync.state)) left.set(sync.key, sync.queue.length);
+    const [key, count] = [...left].find(([, number]) => number > 0) ?? [];
+    return key ? { key, name: key.slice(PREFIX.length, key.lastIndexOf(" ")), count } : null;
+  }
+
+  /** The person does not want any more what could not be sent of a tomogram that they have left. */
+  static discardLeft(key) {
+    const sync = [...open.values()].find((other) => other.key === key);
+    if (sync) return sync.discard();
+    sessionStorage.removeItem(key);
+    earlier.delete(key);
+    listener();
+  }
+
   constructor(session, { name, tag }) {
     this.session = session;
-    this.key = `pom-unsent ${name} ${tag}`;
+    this.key = `${PREFIX}${name} ${tag}`;
+    earlier.delete(this.key);
     const before = [...open.values()].find((other) => other.key === this.key);
     Object.assign(this, before?.#handOver() ?? stored(this.key));
     this.version = null;
@@ -203,6 +237,7 @@ export class Sync {
       this.kept = false;
       // The storage is full: the queue is then in this page only, which warns before it is left.
     }
+    listener();
   }
 
   /** Tells a state of sending; where nothing is sent, why. */
@@ -212,6 +247,7 @@ export class Sync {
     if (now === this.state && why === this.problem && idle === this.idle) return;
     Object.assign(this, { state: now, problem: why, idle });
     this.told(now, why, idle);
+    listener();
   }
 }
 

@@ -18,6 +18,20 @@ function sayBroken(image) {
   image.replaceWith(words);
 }
 
+// The bars of a spread are one stop of Tab; the arrows go from bar to bar.
+document.addEventListener('keydown', (event) => {
+  const bar = event.target.closest?.('[data-bars] a');
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!bar || !step || event.ctrlKey || event.metaKey || event.altKey) return;
+  const bars = [...bar.parentNode.querySelectorAll('a')];
+  const next = bars[bars.indexOf(bar) + step];
+  if (!next) return;
+  event.preventDefault(); // or the page would be scrolled aside
+  bar.setAttribute('tabindex', '-1');
+  next.setAttribute('tabindex', '0');
+  next.focus();
+});
+
 // What takes the server a while comes after the page.
 for (const place of document.querySelectorAll('[data-load]')) {
   const answer = await fetch(place.dataset.load).catch(() => null);

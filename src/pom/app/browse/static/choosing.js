@@ -2,13 +2,14 @@
 
 const KEY = `pom-chosen:${document.querySelector('.pom-project')?.title}`;
 const chosen = new Set(JSON.parse(sessionStorage.getItem(KEY) ?? '[]'));
+const BOX = 'input[type=checkbox][data-name]';
 let anchor = null;
 
 export const chosenNames = () => [...chosen];
 
 export function startChoosing() {
   document.addEventListener('click', (event) => {
-    const box = event.target.closest('input[data-name]');
+    const box = event.target.closest(BOX);
     if (box) return choose(box, event.shiftKey);
     const all = event.target.closest('[data-choose]');
     if (all?.dataset.choose === 'none') clear();
@@ -25,7 +26,7 @@ export function clear() {
 }
 
 function boxes() {
-  return [...document.querySelectorAll('input[data-name]')];
+  return [...document.querySelectorAll(BOX)];
 }
 
 /** One, or with Shift all from the one that was clicked before. */

@@ -93,20 +93,21 @@ async function show(address, { push = false, replace = false, restore = false, t
   if (push) history.pushState(null, '', address);
   else if (replace) history.replaceState(null, '', address);
   under_way?.abort();
-  under_way = new AbortController();
+  const mine = (under_way = new AbortController());
   document.documentElement.dataset.loading = '';
   // A browser asks for six things at a time: pictures that are on their way must not keep the rows waiting.
   for (const image of document.querySelectorAll('[data-part] img')) if (!image.complete) image.removeAttribute('src');
   try {
-    const answer = await fetch(address, { signal: under_way.signal });
+    const answer = await fetch(address, { signal: mine.signal });
     const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
     if (!answer.ok || !fresh.querySelector('[data-part=rows]')) return location.reload();
     exchange(fresh, restore);
     if (top) document.querySelector('[data-scroll]').scrollTop = 0;
-    delete document.documentElement.dataset.loading;
     document.dispatchEvent(new Event('pom-shown'));
   } catch (error) {
     if (error.name !== 'AbortError') tell('The server does not answer: what you see is older than what you asked for.');
+  } finally {
+    if (mine === under_way) delete document.documentElement.dataset.loading;
   }
 }
 

@@ -10,19 +10,40 @@ const find = (selector) => document.querySelector(selector);
 const page = find('.s-page');
 const list = find('[data-list]');
 const rows = [...document.querySelectorAll('[data-feature]')];
-const initial = new Map(rows.map((row) => [row, look(row)]));
+const numbers = [...document.querySelectorAll('[data-feature] [type=number]')];
+let initial = looks(); // as they were saved
 let compositions = JSON.parse(page.dataset.compositions);
 let before = JSON.stringify(compositions);
 let shown = Number(page.dataset.shown); // of the compositions
 let timer = 0;
 let drawing = null;
+let saving = false;
+let starting = false; // a rendering
 const me = String(Math.random()).slice(2);
 
 /** What a feature's row says. */
 function look(row) {
   const value = (key) => row.querySelector(`[data-key=${key}]`);
-  const number = (key) => (value(key).value === '' ? NaN : Number(value(key).value));
+  const number = (key) => Number(value(key).value);
   return { colour: value('colour').value, level: number('level'), dust: number('dust'), render_alpha: number('render_alpha'), hide: value('hide').checked };
+}
+
+function looks() {
+  return new Map(rows.map((row) => [row, look(row)]));
+}
+
+/** What is wrong with the numbers, a sentence; '' where nothing is. */
+function fault() {
+  const wrong = numbers.filter((input) => {
+    const { valueMissing, badInput, rangeUnderflow, rangeOverflow } = input.validity;
+    const bad = valueMissing || badInput || rangeUnderflow || rangeOverflow;
+    input.setAttribute('aria-invalid', String(bad));
+    return bad;
+  });
+  if (!wrong.length) return '';
+  const [first] = wrong;
+  const { min, max } = first;
+  return `${first.getAttribute('aria-label')} must be a number ${max ? `from ${min} to ${max}` : `of at least ${min}`}.`;
 }
 
 /** The features that are not as they were saved, each with what differs. */
@@ -30,7 +51,7 @@ function changed() {
   const features = {};
   for (const row of rows) {
     const [now, then] = [look(row), initial.get(row)];
-    const differing = Object.entries(now).filter(([key, value]) => !Object.is(value, then[key]));
+    const differing = Object.entries(now).filter(([key, value]) => value !== then[key]);
     row.toggleAttribute('data-changed', differing.length > 0);
     if (differing.length) features[row.dataset.feature] = Object.fromEntries(differing);
   }
@@ -43,11 +64,18 @@ function isChanged() {
   return Object.keys(changed()).length > 0 || compositionsChanged();
 }
 
+/** The buttons; `otherwise`: what is said where all is saved. */
+function showState(otherwise = '') {
+  const any = isChanged();
+  const wrong = fault() !== '';
+  find('[data-save]').disabled = saving || wrong || !any;
+  find('[data-render]').disabled = saving || starting || wrong || find('[data-job]').dataset.state === 'running';
+  find('[data-saved]').textContent = saving ? 'saving …' : any ? 'not saved' : otherwise;
+}
+
 /** After every change: the buttons, and soon the picture. */
 function follow() {
-  const any = isChanged();
-  find('[data-save]').disabled = !any;
-  find('[data-saved]').textContent = any ? 'not saved' : '';
+  showState();
   find('[data-picture]').toggleAttribute('data-busy', true);
   clearTimeout(timer);
   timer = setTimeout(preview, WAIT);
@@ -55,10 +83,15 @@ function follow() {
 
 async function preview() {
   drawing?.abort();
+  find('[data-picture]').toggleAttribute('data-busy', true);
+  say('drawing …', false);
   const mine = (drawing = new AbortController());
   const entries = compositions[shown]?.entries ?? [];
   const wanted = { page: me, tomogram: find('[data-tomogram]').value.trim(), entries, features: changed() };
   try {
+    const wrong = fault();
+    if (wrong) throw new Error(wrong);
+    if (!wanted.tomogram) throw new Error('Choose a tomogram, of which there is a segmentation, to see a picture of it.');
     const answer = await send('POST', `${API}/preview`, wanted, mine.signal);
     const image = find('[data-picture] img');
     const address = URL.createObjectURL(await answer.blob());
@@ -95,22 +128,25 @@ async function send(method, address, body, signal) {
   throw new Error((await answer.json().catch(() => null))?.error ?? `The server answers ${answer.status}.`);
 }
 
+/** Saves what is changed, once at a time; returns whether all is saved then. */
 async function save() {
-  const features = changed();
-  const body = { features, compositions: compositionsChanged() ? compositions : null, tag: page.dataset.tag };
+  const body = { features: changed(), compositions: compositionsChanged() ? compositions : null, tag: page.dataset.tag };
+  const sent = { looks: looks(), compositions: JSON.stringify(compositions) }; // it can change before the answer comes
+  saving = true;
+  showState();
   try {
     const { tag } = await (await send('PUT', API, body)).json();
     page.dataset.tag = tag;
+    initial = sent.looks;
+    before = sent.compositions;
+    return !isChanged();
   } catch (error) {
     tell(error.message);
     return false;
+  } finally {
+    saving = false;
+    showState('saved');
   }
-  for (const row of rows) initial.set(row, look(row));
-  before = JSON.stringify(compositions);
-  const again = isChanged(); // while it was being saved
-  find('[data-save]').disabled = !again;
-  find('[data-saved]').textContent = again ? 'not saved' : 'saved';
-  return !again;
 }
 
 // Compositions
@@ -182,10 +218,15 @@ function renew() {
 
 async function render() {
   if (isChanged() && !(await save())) return;
+  starting = true;
+  showState(find('[data-saved]').textContent);
   try {
     showJob(await (await send('POST', `${API}/rendering`)).json(), true);
   } catch (error) {
     tell(error.message);
+  } finally {
+    starting = false;
+    showState(find('[data-saved]').textContent);
   }
 }
 
@@ -197,16 +238,16 @@ async function watch() {
 /** Shows a job; one that ended before this page was there is no news. */
 function showJob({ state, done, total, last }, seen) {
   const running = state === 'running';
+  find('[data-job]').dataset.state = state;
   watch.seen = seen || running;
   find('[data-job]').hidden = !watch.seen || !state;
-  find('[data-render]').disabled = running;
+  showState(find('[data-saved]').textContent);
   find('[data-stop]').hidden = !running;
   const bad = state === 'failed' || state === 'lost';
   const text = find('[data-job-text]');
   text.textContent = `${SAID[state] ?? ''}${running && total ? `: ${done} of ${total} tomograms` : ''}${bad || state === 'done' ? `: ${last}` : ''}`;
   text.toggleAttribute('data-fault', bad);
   find('[data-share]').style.width = running ? `${total ? (100 * done) / total : 3}%` : state === 'done' ? '100%' : '0';
-  find('[data-job]').dataset.state = state;
   clearTimeout(watch.timer);
   if (running) watch.timer = setTimeout(watch, LOOK);
 }

@@ -15,8 +15,7 @@ export function startSubsets() {
   });
   dialog.querySelector('form').addEventListener('submit', (event) => {
     event.preventDefault();
-    const there = dialog.querySelector('[data-there]:not([hidden])');
-    make(dialog, event.submitter?.value ?? (there ? 'add' : 'new'));
+    make(dialog, event.submitter?.value ?? 'new');
   });
   dialog.querySelector('input').addEventListener('input', () => conflict(dialog, ''));
   document.querySelector('[data-import]')?.addEventListener('change', ({ target }) => importFile(target));
@@ -55,7 +54,7 @@ async function make(dialog, mode) {
 function offer(title) {
   const list = document.querySelector('select[name=subset]');
   if (!list || [...list.options].some((option) => option.value === title)) return;
-  list.add(new Option(title));
+  list.add(new Option(title, title)); // without a value its blanks would be run together
   document.querySelector('#subset-titles').append(new Option(title, title));
 }
 

@@ -2,6 +2,8 @@
 import { MeshView } from './scene.js';
 import { SliceView } from './viewer.js';
 
+const ADDRESS_WAIT = 400; // ms; browsers refuse to change the address more often than 100 times in 30 s
+
 const page = document.querySelector('.t-page');
 const [slices, scene] = ['[data-slices]', '[data-scene]'].map((name) => page.querySelector(name));
 const rows = [...page.querySelectorAll('[data-feature]')];
@@ -31,15 +33,21 @@ const sayOfScene = saying(scene);
 const view = new SliceView(slices, page.dataset.tomogram, { say: sayOfSlices, shown });
 const solid = new MeshView(scene, JSON.parse(page.dataset.box), { say: sayOfScene });
 let solidReady = false;
+let addressTimer = 0;
 
-/** A slice is on the screen: the address, the way to the annotation and the plane follow. */
+/** A slice is on the screen: the way to the annotation and the plane follow, and soon the address. */
 function shown(picture, z) {
-  // Not by URLSearchParams, which would write the colons of the query another way.
-  const rest = location.search.replace(/([?&])z=[^&]*&?/, '$1').replace(/[?&]$/, '');
-  history.replaceState(history.state, '', `${location.pathname}${rest}${rest ? '&' : '?'}z=${z}`);
+  addressTimer ||= setTimeout(showAddress, ADDRESS_WAIT);
   const annotate = document.querySelector('[data-annotate]');
   if (annotate) annotate.href = `${annotate.href.split('?')[0]}?z=${z}`;
   if (solidReady && plane.checked) solid.plane(picture, z, view.nm);
+}
+
+function showAddress() {
+  addressTimer = 0;
+  // Not by URLSearchParams, which would write the colons of the query another way.
+  const rest = location.search.replace(/([?&])z=[^&]*&?/, '$1').replace(/[?&]$/, '');
+  history.replaceState(history.state, '', `${location.pathname}${rest}${rest ? '&' : '?'}z=${view.z}`);
 }
 
 async function startSlices() {

@@ -1,13 +1,18 @@
 // A tomogram slice by slice, with outputs laid over it. Row 0 of a picture is y = 0, which is at the bottom here.
 
-const MOST_KEPT = 80; // pictures
+const KEPT_BYTES = 4e8;
+const PIXEL_BYTES = 4;
 const AHEAD = 2; // slices fetched before they are wanted
 const NOTCH = 40; // of the wheel
 const AGAIN = 300; // ms, where the server has dropped what nobody seemed to want
+const PAN = 40; // pixels of the screen, of a key
 
 export class SliceView {
-  /** stage: the element; say: is given what is wrong, by the feature's title; shown: is called with each picture. */
-  constructor(stage, name, { say, shown }) {
+  /**
+   * stage: the element; say: is given what is wrong, by the feature's title; shown: is called with each picture;
+   * keptBytes: how much memory pictures may take.
+   */
+  constructor(stage, name, { say, shown, keptBytes = KEPT_BYTES }) {
     this.address = `/api/tomograms/${encodeURIComponent(name)}`;
     this.stage = stage;
     this.say = say;
@@ -18,7 +23,9 @@ export class SliceView {
     this.picture = document.createElement('canvas'); // the slice with all that lies over it, at its own size
     this.over = new Map(); // by layer: its title, colour and opacity
     this.faulty = new Set(); // layers that cannot be read
-    this.kept = new Map();
+    this.kept = new Map(); // pictures and the promises of them, the one that was used last at the end
+    this.keptBytes = keptBytes;
+    this.dropped = []; // pictures that are not kept any more, but perhaps about to be drawn
     this.view = { zoom: 1, x: 0, y: 0 };
     this.busy = false;
   }
@@ -39,7 +46,7 @@ export class SliceView {
   }
 
   go(z) {
-    this.z = Math.min(Math.max(z, 0), this.depth - 1);
+    this.z = Math.min(Math.max(Math.round(z), 0), this.depth - 1);
     this.slider.value = this.z;
     this.text.textContent = `z ${this.z} of ${this.depth - 1}`;
     return this.refresh();
@@ -62,13 +69,18 @@ export class SliceView {
     this.wanted = true;
     if (this.busy) return;
     this.busy = true;
-    while (this.wanted) {
-      this.wanted = false;
-      await this.compose(this.z);
+    try {
+      while (this.wanted) {
+        this.wanted = false;
+        await this.compose(this.z);
+      }
+    } finally {
+      this.busy = false;
+      this.release();
     }
-    this.busy = false;
     this.stage.dataset.shown = this.z;
-    for (let step = 1; step <= AHEAD; step++) for (const z of [this.z + step, this.z - step]) this.fetchAhead(z);
+    const slices = this.keptBytes / (PIXEL_BYTES * this.width * this.height * (1 + this.over.size));
+    for (let step = 1; step <= Math.min(AHEAD, (slices - 1) / 2); step++) for (const z of [this.z + step, this.z - step]) this.fetchAhead(z);
   }
 
   async compose(z) {
@@ -127,18 +139,44 @@ export class SliceView {
       const paint = parseInt(colour.slice(5, 7) + colour.slice(3, 5) + colour.slice(1, 3), 16); // little-endian
       for (let index = 0; index < words.length; index++) words[index] = ((words[index] & 255) << 24) | paint;
       context.putImageData(pixels, 0, 0);
-      return canvas;
+      source.close();
+      return canvas.transferToImageBitmap();
     });
   }
 
   keep(key, make) {
-    const known = this.kept.get(key);
+    const entry = this.kept.get(key) ?? this.begin(key, make());
     this.kept.delete(key);
-    const promise = known ?? make();
-    this.kept.set(key, promise);
-    if (!known) promise.catch(() => this.kept.delete(key)); // it may be there the next time
-    if (this.kept.size > MOST_KEPT) this.kept.delete(this.kept.keys().next().value);
-    return promise;
+    this.kept.set(key, entry);
+    return entry.promise;
+  }
+
+  begin(key, promise) {
+    const entry = { promise, picture: null };
+    const arrived = (picture) => {
+      entry.picture = picture;
+      this.trim();
+    };
+    promise.then(arrived, () => this.kept.delete(key)); // what failed may be there the next time
+    return entry;
+  }
+
+  /** Drops the pictures that were not used for longest. */
+  trim() {
+    let bytes = 0;
+    for (const [key, { picture }] of [...this.kept].reverse()) {
+      if (!picture) continue;
+      bytes += PIXEL_BYTES * picture.width * picture.height;
+      if (bytes <= this.keptBytes) continue;
+      this.kept.delete(key);
+      this.dropped.push(picture);
+    }
+    if (!this.busy) this.release();
+  }
+
+  /** Gives the memory of what was dropped back at once; by itself the browser would do so much later. */
+  release() {
+    for (const picture of this.dropped.splice(0)) picture.close();
   }
 
   /** The size of a pixel of the slice on the screen, and where the slice's corner at the top left is. */
@@ -217,18 +255,25 @@ export class SliceView {
     });
     this.canvas.addEventListener('pointermove', (event) => {
       if (!this.canvas.hasPointerCapture(event.pointerId) || this.view.zoom === 1) return;
-      this.view.x += event.movementX;
-      this.view.y += event.movementY;
-      this.draw();
+      this.move(event.movementX, event.movementY);
     });
+  }
+
+  /** Moves an enlarged slice by pixels of the screen. */
+  move(x, y) {
+    this.view.x += x;
+    this.view.y += y;
+    this.draw();
   }
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const steps = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10, Home: -this.depth, End: this.depth };
+    const moves = { ArrowUp: [0, PAN], ArrowDown: [0, -PAN], ArrowLeft: [PAN, 0], ArrowRight: [-PAN, 0] };
     const others = { '+': () => this.zoom(1.25), '=': () => this.zoom(1.25), '-': () => this.zoom(0.8), 0: () => this.fit() };
     if (!(event.key in steps) && !(event.key in others)) return;
     event.preventDefault();
+    if (event.shiftKey && event.key in moves) return void (this.view.zoom > 1 && this.move(...moves[event.key]));
     if (event.key in steps) this.go(this.z + steps[event.key]);
     else others[event.key]();
   }
