@@ -2,8 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from pom.sampling.patches import PatchSet
-from pom.training.objectives import direct_objective, direct_patches, single_objective, single_patches
+from pom.sampling.patches import JointPatchSet, PatchSet
+from pom.training import objectives
+from pom.training.objectives import (
+    direct_objective,
+    direct_patches,
+    joint_patches,
+    single_objective,
+    single_patches,
+)
 
 
 def patch_set(ontologies: list[str], validation: list[bool]) -> PatchSet:
@@ -27,7 +34,14 @@ def patch_set(ontologies: list[str], validation: list[bool]) -> PatchSet:
     )
 
 
-def test_half_of_an_epoch_are_own_patches_and_it_is_no_longer_for_that() -> None:
+def joint_patch_set(ontologies: list[str], validation: list[bool]) -> JointPatchSet:
+    patches = patch_set(ontologies, validation)
+    labels = patches.drawn.astype(np.uint8)
+    return JointPatchSet(**vars(patches), labels=labels, outputs=np.array(["A", "B", "Unknown"]), unknown_threshold=0.3)
+
+
+def test_half_of_an_epoch_are_own_patches_and_it_is_no_longer_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objectives, "FEWEST_SHOWN", 1)
     labelled = single_patches(patch_set(["A", "A", "A", *"BBBBBB", "C", "C"], [False, False, True, *[False] * 8]), "A")
     training = labelled.at(np.array([0, 1, *range(3, 11)]))
     assert training.frequency[:2].tolist() == pytest.approx([2.5, 2.5])
@@ -37,9 +51,29 @@ def test_half_of_an_epoch_are_own_patches_and_it_is_no_longer_for_that() -> None
 
 
 @pytest.mark.parametrize("ontologies", ["AAAB", "AB", "AAA", "BBB"])
-def test_where_most_patches_are_own_each_is_shown_once_an_epoch(ontologies: str) -> None:
+def test_where_most_patches_are_own_each_is_shown_once_an_epoch(
+    ontologies: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objectives, "FEWEST_SHOWN", 1)
     labelled = single_patches(patch_set([*ontologies], [False] * len(ontologies)), "A")
     assert labelled.frequency.tolist() == [1.0] * len(ontologies)
+
+
+def test_few_patches_are_shown_more_often_so_that_an_epoch_has_enough_steps() -> None:
+    validation = [*[False] * 10, True]
+    single = single_patches(patch_set([*"AABBBBBBBB", "A"], validation), "A")
+    assert single.frequency.tolist() == pytest.approx([8, 8, *[2] * 8, 1])
+    joint = joint_patches(joint_patch_set([*"AABBBBBBBB", "A"], validation))
+    assert joint.frequency.tolist() == pytest.approx([*[3.2] * 10, 1])
+    many = joint_patches(joint_patch_set([*"AB" * 20], [False] * 40))
+    assert many.frequency.tolist() == [1] * 40
+
+
+def test_a_single_patch_of_an_ontology_is_not_shown_the_more_often() -> None:
+    single = single_patches(patch_set([*"ABBB"], [False] * 4), "A")
+    assert single.frequency.tolist() == pytest.approx([2, *[2 / 3] * 3])
+    joint = joint_patches(joint_patch_set([*"ABBB"], [False] * 4))
+    assert joint.frequency.tolist() == [1] * 4
 
 
 def test_a_drawn_pixel_weighs_as_much_more_as_drawn_pixels_are_shown_less() -> None:

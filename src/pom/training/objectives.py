@@ -18,8 +18,11 @@ RARITY = 0.5
 """How much rare pixels weigh more in the cross-entropy: 0 not at all, 1 so that all classes count alike."""
 DRAWN_SHARE = 0.8
 """Of the patches that the joint network is shown of an ontology, how many have something drawn in them."""
-FEWEST_SHOWN = 128
-"""Patches that an epoch of the joint network shows at least, straight from annotations."""
+FEWEST_SHOWN = 32
+"""Patches that an epoch shows at least, the same more than once where there are fewer: from few boxes, too few steps
+were made to learn anything."""
+FEWEST_SHOWN_DIRECT = 128
+"""The same of the joint network straight from annotations."""
 DIRECT_STEPS = 16
 """Steps that such an epoch takes at least, with smaller batches where there are few patches."""
 RAREST_SHARE = 1e-3
@@ -30,8 +33,8 @@ def single_patches(patches: PatchSet, ontology: str) -> LabelledPatches:
     """The patches as the single network of an ontology learns from them.
 
     In its own boxes every pixel counts; of other ontologies' patches only what was drawn, as something it is not.
-    Where there are more of those than of its own, an epoch shows as many of both, and no more patches than there are:
-    its own more than once, the others in turn.
+    Where there are more of those than of its own, an epoch shows as many of both, and no more patches than there are
+    or ``FEWEST_SHOWN``: its own more than once, the others in turn.
     """
     is_own = (patches.ontologies == ontology)[:, None, None]
     target = patches.drawn & is_own
@@ -39,7 +42,8 @@ def single_patches(patches: PatchSet, ontology: str) -> LabelledPatches:
     own = np.zeros(len(patches), np.int64)
     # Own and foreign patches are spread apart over the batches, so that each batch holds some of its own.
     strata = np.where(is_own[:, 0, 0], 0, 1)
-    frequency = _half_own(is_own[:, 0, 0], ~patches.validation)
+    training = ~patches.validation
+    frequency = _enough(_half_own(is_own[:, 0, 0], training), training, int((is_own[:, 0, 0] & training).sum()))
     return _tensors(patches, target.astype(np.uint8), valid, own, target, valid, strata, frequency)
 
 
@@ -49,8 +53,10 @@ def joint_patches(patches: JointPatchSet) -> LabelledPatches:
     Validation asks only what a person answered: in each box, where its own ontology is and where not.
     """
     own = _own(patches, patches.outputs.tolist())
-    once = np.ones(len(patches))
-    return _tensors(patches, patches.labels, patches.inside, own, patches.drawn, patches.boxed, own, once)
+    training = ~patches.validation
+    fewest = np.unique(own[training], return_counts=True)[1].min(initial=len(own))
+    frequency = _enough(np.ones(len(patches)), training, int(fewest))
+    return _tensors(patches, patches.labels, patches.inside, own, patches.drawn, patches.boxed, own, frequency)
 
 
 def direct_patches(patches: PatchSet, outputs: Sequence[str]) -> tuple[LabelledPatches, Tensor]:
@@ -185,15 +191,27 @@ def _half_own(is_own: NDArray[np.bool_], training: NDArray[np.bool_]) -> NDArray
     return frequency
 
 
+def _enough(frequency: NDArray[np.float64], training: NDArray[np.bool_], fewest: int) -> NDArray[np.float64]:
+    """The same frequencies, or in proportion so much higher that an epoch shows ``FEWEST_SHOWN`` patches.
+
+    Not where an ontology has a single patch, ``fewest`` being 1: the longer a network looks at one box, the less it
+    knows what the ontology looks like elsewhere.
+    """
+    shown = frequency[training].sum()
+    if fewest < 2 or shown >= FEWEST_SHOWN:
+        return frequency
+    return np.where(training, frequency * FEWEST_SHOWN / shown, frequency)
+
+
 def _balanced(own: NDArray[np.int64], has_drawn: NDArray[np.bool_], training: NDArray[np.bool_]) -> NDArray[np.float64]:
     """How often an epoch shows each patch, so that all ontologies are shown alike.
 
-    An epoch shows as many patches as there are, or ``FEWEST_SHOWN``: what is learnt from a few boxes takes as many
-    steps.
+    An epoch shows as many patches as there are, or ``FEWEST_SHOWN_DIRECT``: what is learnt from a few boxes
+    takes as many steps.
     """
     frequency = np.ones(len(own))
     present = np.unique(own[training])
-    shown = max(int(training.sum()), FEWEST_SHOWN)
+    shown = max(int(training.sum()), FEWEST_SHOWN_DIRECT)
     for index in present:
         kinds = [training & (own == index) & kind for kind in (has_drawn, ~has_drawn)]
         shares = [DRAWN_SHARE, 1.0 - DRAWN_SHARE] if all(kind.any() for kind in kinds) else [1.0, 1.0]
