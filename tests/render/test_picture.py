@@ -110,6 +110,18 @@ def test_clouds_lie_before_and_behind_things(window: Window) -> None:
     assert is_like(free, BLUE)
 
 
+@pytest.mark.parametrize("camera", [ABOVE, BELOW])
+def test_clouds_that_fill_a_part_of_the_box(window: Window, camera: Camera) -> None:
+    volume = np.zeros(SHAPE, np.float32)
+    volume[10:] = 0.3
+    part = (np.array([0.0, 0.0, SIZE[2] / 2]), SIZE * (1, 1, 0.5))
+    whole = Scene(SIZE, clouds=(Cloud(volume, RED, 1.0, 128),))
+    upper = Scene(SIZE, clouds=(Cloud(volume[10:], RED, 1.0, 128),), clouds_within=part)
+    pictures = [draw_scene(window, scene, camera, SIDE).astype(int) for scene in (whole, upper)]
+    assert abs(pictures[0] - pictures[1]).mean() < 2
+    assert pictures[0][SIDE // 2, SIDE // 2, 2] < 240
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="there is another OpenGL")
 def test_without_opengl_it_says_so() -> None:
     script = "from pom.render import window; window.find_library = lambda name: None; window.Window(8)"  # no OSMesa

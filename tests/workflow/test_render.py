@@ -71,9 +71,9 @@ def columns(start: int, stop: int) -> NDArray[np.int8]:
     return volume
 
 
-def write(path: Path, volume: NDArray[np.int8]) -> None:
+def write(path: Path, volume: NDArray[np.int8], voxel: float = 20.0) -> None:
     depth, height, width = volume.shape
-    with MrcWriter(path, (depth, height, width), volume.dtype, (20.0, 20.0, 20.0)) as writer:
+    with MrcWriter(path, (depth, height, width), volume.dtype, (voxel,) * 3) as writer:
         writer.write(volume)
 
 
@@ -127,6 +127,22 @@ def test_a_picture_does_not_depend_on_what_else_is_drawn(project: Project) -> No
     compose(Two=["Cell"])
     draw("-o", "1", "-t", "TS_1")
     assert project.picture("TS_1", "Two").read_bytes() == beside
+
+
+@pytest.mark.parametrize("clouds", [False, True])
+def test_nothing_is_cut_off_where_margins_differ(project: Project, clouds: bool) -> None:
+    """Ribosomes in voxels of half the size end at 70 Angstrom, outputs at 60."""
+    settings = {**SETTINGS, "z_margin_summary": 0.22, "raytraced_ontologies": clouds}
+    (project.folder / "project_configuration.json").write_text(json.dumps(settings))
+    small = columns(16, 24).repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    write(project.macromolecule("TS_1", "Ribosome"), small, 10.0)
+    (project.folder / "render_configuration.json").write_text(
+        json.dumps({"Last": ["Cell", "Vesicle", "Ribosome"], "First": ["Ribosome", "Cell", "Vesicle"]})
+    )
+    assert invoke(app, ["render", "-t", "TS_1"]).exit_code == 0
+    last, first = (np.asarray(Image.open(project.picture("TS_1", name))) for name in ("Last", "First"))
+    np.testing.assert_array_equal(last, first)
+    assert seen(project.picture("TS_1", "First")) == "CRV"
 
 
 def test_ranks_go_by_the_summary(project: Project) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ class Camera:
     def right(self) -> Vector:
         """To where the picture's right is, of length 1."""
         return np.cross(self.forward, self.up)
+
+    def seen_from(self, corner: Vector) -> "Camera":
+        """The same camera where (x, y, z) are counted from ``corner``."""
+        return replace(self, eye=self.eye - corner, focus=self.focus - corner)
 
 
 def look_at_box(size: Vector, pitch: float, yaw: float, turn: float = 0.0, turns: Iterable[float] = ()) -> Camera:

@@ -60,7 +60,10 @@ class Scene:
     size: Vector
     solids: Sequence[Solid] = ()
     clouds: Sequence[Cloud] = ()
+    """Of one shape; each fills the same part of the box."""
     outlines: Outlines = field(default_factory=Outlines)
+    clouds_within: tuple[Vector, Vector] | None = None
+    """The part that clouds fill: its first corner and its size, (x, y, z) in nm; None for all of the box."""
 
 
 def window_side(side: int) -> int:
@@ -94,9 +97,11 @@ def draw_scene(window: Window, scene: Scene, camera: Camera, side: int) -> NDArr
     panes = [_pane(layer, alpha, _light(layer, camera), outlines(layer.depth, threshold)) for layer, alpha in glass]
     panes.append(_pane(edges, 1.0))
     if scene.clouds:
-        middle = _enlarged(middle_depths(window.side // CLOUD_PIXEL, scene.size, camera), window.side)
+        corner, size = scene.clouds_within or (np.zeros(3), scene.size)
+        look = camera.seen_from(corner)
+        middle = _enlarged(middle_depths(window.side // CLOUD_PIXEL, size, look), window.side)
         _lay_over(picture, base.depth, [pane.where(pane.depth > middle) for pane in panes])
-        _lay_clouds(picture, scene, camera, base.depth)
+        _lay_clouds(picture, scene.clouds, size, look, base.depth)
         panes = [pane.where(pane.depth <= middle) for pane in panes]
     _lay_over(picture, base.depth, panes)
     return _reduced(picture, side)
@@ -157,9 +162,9 @@ def _lay_over(picture: Image, ground: Image, panes: Sequence[_Pane]) -> None:
             picture[rows] += cover * (colour - picture[rows])
 
 
-def _lay_clouds(picture: Image, scene: Scene, camera: Camera, ground: Image) -> None:
+def _lay_clouds(picture: Image, clouds: Sequence[Cloud], size: Vector, camera: Camera, ground: Image) -> None:
     """Lays the clouds over a picture; they are soft, so that a coarser look will do."""
-    colour, cover = draw_clouds(scene.clouds, scene.size, camera, ground[::CLOUD_PIXEL, ::CLOUD_PIXEL])
+    colour, cover = draw_clouds(clouds, size, camera, ground[::CLOUD_PIXEL, ::CLOUD_PIXEL])
     picture *= 1 - _enlarged(cover, len(picture))[..., None]
     for part in range(3):
         picture[..., part] += _enlarged(colour[..., part], len(picture))

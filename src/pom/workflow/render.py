@@ -247,8 +247,9 @@ class Studio:
         settings = self._project.configuration
         each = [self._make(preset, side) for preset in presets]
         made = [one.drawable for one in each]
-        # That of the picture's own first feature: what else is drawn in the same run must not show in it.
-        size, bottom = each[0].size, each[0].bottom
+        # All of them: macromolecules and outputs, binned differently, do not end at quite the same slice.
+        bottom = min(one.bottom for one in each)
+        size = np.max([one.size + np.array([0, 0, one.bottom - bottom]) for one in each], axis=0)
         solids = [
             Solid(one.surface.moved((0.0, 0.0, -bottom)), one.colour, one.alpha)
             for one in made
@@ -261,7 +262,10 @@ class Studio:
                 f"The outputs of {self._name} are of different shapes ({listed(titles)}), so that they cannot be drawn"
                 " as clouds together: segment the tomogram again (pom shared process --overwrite)."
             )
-        return Scene(size, solids, clouds, Outlines(settings.silhouette_alpha, settings.silhouette_threshold))
+        within = next((one for one in each if isinstance(one.drawable, Cloud)), each[0])
+        part = (np.array([0.0, 0.0, within.bottom - bottom]), within.size)
+        edges = Outlines(settings.silhouette_alpha, settings.silhouette_threshold)
+        return Scene(size, solids, clouds, edges, part)
 
     def _make(self, preset: Preset, side: int) -> _Made:
         key = (preset.title, side)
