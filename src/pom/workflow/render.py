@@ -37,7 +37,7 @@ from pom.workflow.pictures import Drawing, Drawn, PictureReport, draw_all
 
 log = logging.getLogger(__name__)
 
-FORM = 2
+FORM = 3
 """Of the pictures; a change makes all of them anew."""
 FRAMES = 36
 MOVIE_SIDE = 512
