@@ -54,7 +54,7 @@ PLANS = (
     Plan("TS_004", SHAPE, Role.SCORED),
 )
 BOX = 96
-EPOCHS = 16
+EPOCHS = 48
 NETWORK = "Mitochondrion"
 NOT_IT = "Vesicle"
 """Has a membrane as well: a box on some says that they are no mitochondria."""
@@ -92,7 +92,7 @@ def main() -> None:
         if options.demo:
             make_pictures_of_finished(options.demo, Path(temporary), options.chromium)
         else:
-            make_pictures_of_annotate(options.folder or Path(temporary) / "demo", options.chromium)
+            make_pictures_of_annotate(options.folder or Path(temporary) / "pom-demo", options.chromium)
 
 
 def make_pictures_of_annotate(folder: Path, chromium: str) -> None:
@@ -289,6 +289,7 @@ def take_pictures_of_browse(page: "Page", address: str) -> None:
     page.get_by_alt_text("Preview").wait_for()
     save(page, "browse-settings.png")
 
+    page.set_viewport_size({"width": WIDTH, "height": 960})  # the whole record
     page.goto(f"{address}/tomogram/{BROWSED_TOMOGRAM}?sort=Nucleus&desc=1&z=24")
     page.locator(".t-page[data-ready]").wait_for()
     for title in ("Mitochondrion", "Vesicle", "Membrane"):

@@ -49,6 +49,16 @@ def test_the_address_carries_tomogram_and_slice(open_page: OpenPage, address: st
     assert {path.name for path in project.tomogram_dir.iterdir()} == before  # looking makes no files
 
 
+def test_features_that_come_while_another_tab_is_shown(open_page: OpenPage, address: str) -> None:
+    page = open_page(f"{address}/annotate/TS_1")
+    page.get_by_role("tab", name="Tomograms").click()
+    page.get_by_role("listitem").filter(has_text="TS_2").get_by_role("button").click()
+    page.get_by_role("heading", name="TS_2").wait_for()
+    page.get_by_role("tab", name="Features").click()
+    page.get_by_role("listitem").filter(has_text="Disc").get_by_text("1", exact=True).hover()
+    page.get_by_role("tooltip", name="The key that takes this feature in hand").wait_for()
+
+
 def test_features_of_a_bare_tomogram(open_page: OpenPage, address: str, project: Project, until: Until) -> None:
     native = project.native_annotation("TS_3")
 
@@ -95,6 +105,11 @@ def test_the_menu_of_features_waits_for_no_disk(open_page: OpenPage, address: st
     page.get_by_role("button", name="Add a feature").click()
     page.get_by_role("menu").get_by_text("Disc", exact=True).wait_for()
     page.get_by_role("menu").get_by_text("New title …").wait_for()
+    page.context.close()
+    # The canvas may just have been reading ahead: let it go on, lest the server wait for it before it ends.
+    writer = os.open(document, os.O_RDWR | os.O_NONBLOCK)
+    document.unlink()
+    os.close(writer)
 
 
 def test_an_ontology_that_somebody_else_adds_is_seen(open_page: OpenPage, address: str, project: Project) -> None:

@@ -23,13 +23,13 @@ RED = (1.0, 0.0, 0.0)
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Where the network was right but for the lower half of the picture, which it called Unknown."""
     folder = tmp_path_factory.mktemp("demo") / "project"
-    project = write_demo_project(folder, seed=3, plans=(Plan(NAME, (24, 140, 152), Role.SCORED),))
+    project = write_demo_project(folder, seed=3, plans=(Plan(NAME, (24, 148, 148), Role.SCORED),))
     with MrcReader(truth_file(folder, NAME)) as reader:
         labels = reader.read(0, 24)[::2, ::2, ::2].copy()
-    labels[:, :35] = 0
+    labels[:, :37] = 0
     for label, title in enumerate((UNKNOWN, *ONTOLOGIES)):
         output = np.where(labels == label, 127, 0).astype(np.int8)
-        with MrcWriter(project.output(NAME, title), (12, 70, 76), output.dtype, (20.0, 20.0, 20.0)) as writer:
+        with MrcWriter(project.output(NAME, title), (12, 74, 74), output.dtype, (20.0, 20.0, 20.0)) as writer:
             writer.write(output)
     return project
 
@@ -68,6 +68,11 @@ def test_colours_are_the_projects_and_the_legend_has_unknown(project: Project, t
     assert network[rows].mean() > 0.8  # the lower half: y grows upwards
     assert rows.min() > 0.45 * height
     assert rows.max() > 0.85 * height
+
+
+def test_nothing_is_cut_off_at_the_edge(project: Project, tmp_path: Path) -> None:
+    picture = drawn(project, tmp_path / "demo.png")
+    assert all((edge == 255).all() for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]))
 
 
 def test_another_colour_in_the_library_is_another_one_here(project: Project, tmp_path: Path) -> None:

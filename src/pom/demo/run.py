@@ -144,13 +144,14 @@ def draw_demo(project: Project, names: Sequence[str], path: Path) -> None:
         PomError: a file is missing or damaged, or the picture cannot be written.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.patches import Patch
 
     from pom.io.atomic import atomic_path
     from pom.io.channels import read_network_input
     from pom.workflow.single_initialize import preprocessing_of
 
-    figure = Figure(figsize=(12, 4 * len(names) + 0.6), layout="constrained")
+    figure = Figure(figsize=(12, 4 * len(names) + 0.6), layout=ConstrainedLayoutEngine(h_pad=0.1))  # less cuts titles
     colours = _colours(project)
     rows = figure.subplots(len(names), 3, squeeze=False)
     preprocessing = preprocessing_of(project)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from pom.app.annotate.document import counts
-from pom.app.buttons import attribute, icon_button
+from pom.app.buttons import attribute, icon_button, with_tip
 from pom.io.annotation_store import StoredFeature
 from pom.io.feature_library import USUAL_OPACITY
 from pom.words import counted
@@ -32,7 +32,7 @@ class FeatureRow:
                 with self._title:
                     self._name = ui.label().classes("pom-row-title")
                     self._amount = ui.label().classes("pom-muted pom-small pom-number")
-                self._key = ui.label().classes("pom-key").tooltip("The key that takes this feature in hand")
+                self._key = with_tip(ui.label().classes("pom-key"), "The key that takes this feature in hand")
                 self._eye = icon_button("sym_o_visibility", "", lambda: panel.show_or_hide(self.id), tip=False)
                 with self._eye.classes("pom-small-button"):
                     self._eye_tip = ui.tooltip()

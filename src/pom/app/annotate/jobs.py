@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
-from pom.app.buttons import attribute
+from pom.app.buttons import attribute, with_tip
 from pom.errors import PomError
 from pom.io.checkpoints import CARD_FILE, read_card
 from pom.io.stamps import FileStamp, file_stamp
@@ -49,7 +49,7 @@ class JobsPanel:
             "pom-muted pom-small"
         )
         self._initialize = ui.button("Read the annotations", on_click=lambda: self._start(INITIALIZE))
-        self._initialize.props("dense outline").tooltip("pom single initialize")
+        with_tip(self._initialize.props("dense outline"), "pom single initialize")
         self._ontologies = ui.element("div").classes("pom-networks").props('role=list aria-label="Networks"')
         self._list = ui.element("div").classes("pom-jobs").props('role=list aria-label="Jobs"')
         self._rows: dict[str, _OntologyRow] = {}
@@ -141,7 +141,7 @@ class _OntologyRow:
                 self.figures = ui.label().classes("pom-muted pom-small pom-number")
             self.button = ui.button("Train", on_click=partial(start, _training(ontology)))
             self.button.props(f'dense outline aria-label="Train {attribute(ontology)}"')
-            self.button.tooltip(f"pom single train -o {ontology}")
+            with_tip(self.button, f"pom single train -o {ontology}")
 
 
 class _JobRow:
@@ -153,7 +153,7 @@ class _JobRow:
                 ui.label(f"pom {' '.join(report.job.command)}").classes("pom-row-title")
                 self._state = ui.label().classes("pom-small pom-number")
                 self._stop = ui.button("Stop", on_click=partial(stop, report.job.id)).props("dense outline")
-                self._stop.tooltip("Training keeps its state: the same button goes on from the last epoch")
+                with_tip(self._stop, "Training keeps its state: the same button goes on from the last epoch")
             self._bar = ui.linear_progress(0.0, show_value=False).props("size=3px").classes("pom-job-bar")
             self._last = ui.label().classes("pom-muted pom-small pom-job-last")
             with ui.expansion("Last lines").props("dense").classes("pom-job-lines"):

@@ -9,7 +9,7 @@ from nicegui import events, ui
 
 from pom.app.annotate.dialogs import confirm
 from pom.app.annotate.preset_dialog import PresetDialog, preset_of
-from pom.app.buttons import icon_button
+from pom.app.buttons import icon_button, with_tip
 from pom.io.annotation_store import StoredFeature
 from pom.io.feature_library import (
     LARGEST_FILE,
@@ -46,10 +46,10 @@ class LibraryPanel:
         self._list = ui.element("div").classes("pom-list").props('role=list aria-label="Presets"')
         with ui.row().classes("gap-2 items-center"):
             ui.button("Add", icon="sym_o_add", on_click=self._add).props("dense outline")
-            ui.button("Export", icon="sym_o_download", on_click=self._export).props("dense outline").tooltip(
-                f"As Ais' {EXPORT_NAME}"
-            )
-            pick = ui.button("Import", icon="sym_o_upload").props("dense outline").tooltip(f"Ais' {EXPORT_NAME}")
+            export = ui.button("Export", icon="sym_o_download", on_click=self._export).props("dense outline")
+            with_tip(export, f"As Ais' {EXPORT_NAME}")
+            pick = ui.button("Import", icon="sym_o_upload").props("dense outline")
+            with_tip(pick, f"Ais' {EXPORT_NAME}")
         self._upload = ui.upload(
             on_upload=self._import, on_rejected=self._rejected, auto_upload=True, max_file_size=LARGEST_FILE
         )

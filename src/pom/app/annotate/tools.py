@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nicegui import ui
 
 from pom.app.annotate.looking import LayerLook
-from pom.app.buttons import attribute, icon_button
+from pom.app.buttons import attribute, icon_button, with_tip
 
 if TYPE_CHECKING:
     from pom.app.annotate.page import AnnotatePage
@@ -118,7 +118,7 @@ class ToolOptions:
                 slider.on("update:model-value", lambda event: self._levelled(event.args), throttle=0.1)
                 self._level_value = ui.label(f"{page.view.level:.2f}").classes("pom-number")
                 everywhere = ui.button("In all boxes", on_click=lambda: page.ask_canvas("accept_in_boxes"))
-                everywhere.props("dense outline").tooltip("Take what the network says inside the boxes of this slice")
+                with_tip(everywhere.props("dense outline"), "Take what the network says inside the boxes of this slice")
             self._hint = ui.label().classes("pom-muted pom-small pom-hint")
         self.refresh()
 
@@ -157,7 +157,7 @@ class ImagePanel:
             self._contrast.on("update:model-value", lambda event: self._contrasted(event.args), throttle=0.05)
         with ui.row().classes("gap-2 items-center"):
             automatic = ui.button("Automatic", on_click=lambda: page.ask_canvas("automatic_contrast"))
-            automatic.props("dense outline").tooltip("Contrast of this slice (C)")
+            with_tip(automatic.props("dense outline"), "Contrast of this slice (C)")
             self._inverted = ui.checkbox("Inverted", value=view.inverted).props("dense")
             self._inverted.on("update:model-value", lambda event: page.push(inverted=_is_ticked(event.args)))
         with ui.element("div").classes("pom-field"):
