@@ -260,6 +260,27 @@ def test_all_is_as_it_was_if_something_cannot_be_renamed(
     assert [path.read_text() for path in files] == ["old", "old"]
 
 
+def test_ctrl_c_right_behind_the_last_rename_leaves_the_new_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = old_and_files(tmp_path)
+    rename = Path.rename
+
+    def renamed(path: Path, target: Path) -> Path:
+        new = rename(path, target)
+        if target == tmp_path / "store.x":
+            raise KeyboardInterrupt
+        return new
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", renamed)
+        with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "store.x", instead_of=files) as folder:
+            (folder / "new").touch()
+    # Files beside it would be read in its place, and the store that was there before is gone.
+    assert names(tmp_path) == ["store.x"]
+    assert names(tmp_path / "store.x") == ["new"]
+
+
 KILLED_WHILE_REPLACING = """
 import os, pathlib, shutil, sys
 from pom.io.atomic import atomic_folder

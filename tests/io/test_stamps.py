@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-from pom.io.stamps import file_stamp, stamp_of, stamp_text
+import pytest
+
+from pom.io.stamps import file_stamp, stamp_of, stamp_text, written_at
 
 
 def test_another_time_size_or_file_is_another_stamp(tmp_path: Path) -> None:
@@ -27,3 +29,14 @@ def test_another_time_size_or_file_is_another_stamp(tmp_path: Path) -> None:
 def test_no_file_is_zeros(tmp_path: Path) -> None:
     assert file_stamp(tmp_path / "none") == (0, 0, 0)
     assert stamp_text((1, 16, 255), (0, 0, 0)) == "1-10-ff-0-0-0"
+
+
+def test_when_a_file_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.touch()
+    os.utime(path, (1000.0, 5000.5))
+    assert written_at(path) == 5000.5
+    assert written_at(tmp_path / "none") is None
+    assert written_at(tmp_path / ("x" * 256)) is None
+    with pytest.raises(NotADirectoryError):
+        written_at(path / "b")

@@ -257,6 +257,11 @@ def test_a_name_that_no_file_can_bear_fails_alone_and_once(step: Recording, clai
     assert "File name too long" in heard.failed[long]
     assert "UnicodeEncodeError" in heard.failed[not_text]
     assert claims.holders() == {}
+    # Nor by one that leaves no room for the endings of lock and record, which are looked for again the next time.
+    longest = "x" * 251
+    heard = work(step, claims, [longest, "TS_3"])
+    assert heard.done == ["TS_3"]
+    assert "File name too long" in heard.failed[longest]
 
 
 def test_workers_begin_at_places_of_their_own() -> None:

@@ -31,6 +31,14 @@ def test_a_torn_picture_is_made_from_nothing(tmp_path: Path, file: str) -> None:
     assert not is_made_from(tmp_path / "none.png", "these files")
 
 
+def test_no_wrong_byte_of_a_picture_ends_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    whole = write(path)
+    for place in range(40):  # where it says what it is, and how large
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        assert not is_made_from(path, "these files")
+
+
 def test_a_torn_picture_can_be_removed_and_another_program_s_stays(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(write(path)[:3000])

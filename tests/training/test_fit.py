@@ -206,6 +206,33 @@ def test_what_goes_on_from_an_epoch_knows_which_was_the_best_up_to_it(
     assert float(best["best_model_score"]) == dices[-1]
 
 
+def test_what_goes_on_in_a_moved_folder_still_knows_which_epoch_was_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = plan(8, stop_early=True, learning_rate=3e-2)
+    original = TrainingState.callbacks
+
+    def best_until(folder: Path, epoch: int) -> float:
+        class Interrupt(Callback):
+            def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+                if trainer.current_epoch == epoch:
+                    raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainingState, "callbacks", lambda self, *args: [*original(self, *args), Interrupt()])
+            with pytest.raises(KeyboardInterrupt):
+                train(folder, chosen)
+        (path,) = (folder / STATE).glob("*/last.ckpt")
+        callbacks = torch.load(path, map_location="cpu", weights_only=True)["callbacks"]
+        (best,) = (state for key, state in callbacks.items() if "ModelCheckpoint" in key and "'dice'" in key)
+        return float(best["best_model_score"])
+
+    before = best_until(tmp_path / "before", 2)
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert best_until(tmp_path / "after", 3) == before
+    assert not (tmp_path / "before").exists()
+
+
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("torn", [True, False])
 def test_without_its_best_epoch_a_training_does_not_end_with_the_last(

@@ -102,11 +102,14 @@ def test_a_bad_tomogram_fails_alone(project: Project, damage: Callable[[bytes], 
 
 
 def test_a_tomogram_whose_name_leaves_no_room_for_another_ending_fails_alone(project: Project) -> None:
-    name = "TS_2" + "x" * 240
-    project.tomogram("TS_2").rename(project.tomogram(name))
+    for name, length in (("TS_2", 244), ("TS_3", 251)):  # of outputs, and of locks and records too
+        project.tomogram(name).rename(project.tomogram(name + "x" * (length - len(name))))
     report = shared_process(project, CPU)
-    assert report.done == ["TS_1", "TS_3"]
-    assert list(report.failed) == [name] and "File name too long" in report.failed[name]
+    assert report.done == ["TS_1"]
+    assert [len(name) for name in report.failed] == [244, 251]
+    assert all("File name too long" in reason for reason in report.failed.values())
+    again = shared_process(project, CPU)  # there is a folder of records now, in which theirs are looked for
+    assert (again.done, again.skipped, again.failed.keys()) == ([], ["TS_1"], report.failed.keys())
 
 
 def on_disk(project: Project, disk: Path) -> Project:

@@ -15,6 +15,7 @@ import pytest
 
 from pom.errors import PomError
 from pom.io.checkpoints import CARD_FILE, ModelCard, save_network
+from pom.io.processes import place
 from pom.jobs.claims import Claims
 from pom.jobs.ledger import MOST_TRIES, Ledger, Record, Try, WorkerNote
 from pom.project.configuration import Configuration
@@ -154,6 +155,17 @@ def test_who_runs_what_since_when_and_until_when(project: Project, card: ModelCa
         Running("TS_3", HOST, "cuda:3", 5000.0, 5200.0),
         Running("TS_4", HOST, "", None, None),
     )
+
+
+def test_a_note_of_before_the_machine_was_started_again_is_a_past_one(project: Project, claims: Claims) -> None:
+    assert claims.take("TS_0") and claims.take("TS_1")
+    for where, name, since in ((f"{HOST}@~0ld", "TS_0", 5.0), (place(), "TS_1", 5000.0)):
+        ledger_of(project).note(
+            WorkerNote(host=HOST, place=where, pid=os.getpid(), device="cpu", tomogram=name, since=since, log="")
+        )
+    assert look(project)["shared"].running == (
+        Running("TS_0", HOST, "", None, None), Running("TS_1", HOST, "cpu", 5000.0, None),
+    )  # fmt: skip
 
 
 def test_only_the_latest_records_tell_how_long_a_tomogram_takes(

@@ -19,8 +19,6 @@ ELSEWHERE = {"/api/sessions/": 64 << 20, "/api/subsets": LARGEST_LIST}
 class BodyLimit:
     """ASGI middleware that answers a request with 413 as soon as its body is too long; nothing reads the rest of it.
 
-    It belongs inside of what turns exceptions into answers.
-
     Args:
         app: what gets the requests.
         most: the longest body, in bytes.
@@ -40,18 +38,30 @@ class BodyLimit:
         most = next((most for path, most in self._elsewhere.items() if scope["path"].startswith(path)), self._most)
         too_large = f"This is too large: more than {most >> 20} MiB are not taken here."
         said = dict(scope.get("headers", ())).get(b"content-length", b"")
-        if said.isdigit() and int(said) > most:
-            # Nothing hears of it further in: NiceGUI's own app would make an answer 500 of what is raised below.
-            await JSONResponse({"error": too_large}, 413)(scope, receive, send)
-            return
+        refused, begun = said.isdigit() and int(said) > most, False
         left = most
 
         async def counted() -> Message:
-            nonlocal left
+            nonlocal left, refused
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
+                refused = True
                 raise HTTPException(413, too_large)
             return message
 
-        await self.app(scope, counted, send)
+        async def answered(message: Message) -> None:
+            nonlocal begun
+            # What is made of it further in is not sent: NiceGUI's own app would answer 500.
+            if begun or not refused:
+                begun = True
+                await send(message)
+
+        try:
+            if not refused:
+                await self.app(scope, counted, answered)
+        except Exception:
+            if begun or not refused:
+                raise
+        if refused and not begun:
+            await JSONResponse({"error": too_large}, 413)(scope, receive, send)

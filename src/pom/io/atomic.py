@@ -204,7 +204,10 @@ def _replace(temporary: Path, path: Path, others: Sequence[Path]) -> None:
         temporary.rename(path)
     except BaseException as error:
         with contextlib.suppress(OSError):  # the next process tries again
-            _put_back(aside, path.name)
+            if temporary.exists():
+                _put_back(aside, path.name)
+            else:  # Ctrl-C came right behind the last rename
+                shutil.rmtree(aside)
         if isinstance(error, OSError):
             raise write_error(path, error) from error
         raise

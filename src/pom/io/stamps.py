@@ -1,5 +1,6 @@
 """Whether a file is still the one it was: by when it was written, its size, and which file it is."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -18,6 +19,25 @@ def file_stamp(path: Path) -> FileStamp:
         return stamp_of(path.stat())
     except OSError:
         return 0, 0, 0
+
+
+def written_at(path: Path) -> float | None:
+    """When a file was written, in seconds since 1970; None where there is none, for one since its name is too long.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        return path.stat().st_mtime
+    except OSError as error:
+        if is_absent(error):
+            return None
+        raise
+
+
+def is_absent(error: OSError) -> bool:
+    """Whether an error says that there is no such file, for one since its name is too long for there to be one."""
+    return error.errno in (errno.ENOENT, errno.ENAMETOOLONG)
 
 
 def stamp_text(*stamps: FileStamp) -> str:

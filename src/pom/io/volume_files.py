@@ -4,6 +4,7 @@ It always goes by the path of the MRC file, ``NAME__Ontology.mrc``. Where that f
 ``NAME.ome.zarr`` beside it. Of the two, the MRC file counts.
 """
 
+import contextlib
 import math
 import os
 from collections.abc import Collection
@@ -98,7 +99,8 @@ def stored_at(path: Path) -> Path:
     That is ``path`` itself, or where there is no such file but an OME-Zarr that holds the volume, the file of its
     metadata. Nothing is opened but that.
     """
-    if path.exists():
+    with contextlib.suppress(OSError):  # where it cannot be looked at, its reader says so
+        path.stat()
         return path
     store, channel = _in_store(path)
     return store / PROBABILITIES / METADATA if channel in _held_by(store) else path
@@ -229,6 +231,8 @@ def _look_into(store: Path) -> Collection[str] | PomError:
         return _channels(store) if (store / PROBABILITIES).is_dir() else ()
     except PomError as error:
         return error
+    except OSError as error:
+        return PomError(f"{store} cannot be read ({error.strerror or error}): check that disk.")
 
 
 def _held_by(store: Path) -> Collection[str]:

@@ -20,6 +20,7 @@ from flufl.lock import SEP
 from pom.errors import PomError
 from pom.io.atomic import write_error
 from pom.io.processes import host_of, is_here, is_running
+from pom.io.stamps import written_at
 from pom.jobs.locks import ExpiringLock, FolderClock, Owner, end_claim, owner_of, read_lock
 
 log = logging.getLogger(__name__)
@@ -108,10 +109,8 @@ class Claims:
 
     def is_taken(self, name: str) -> bool:
         """Whether somebody, this process included, has ``name`` and is alive; one ``stat``."""
-        try:
-            return not self._is_expired(self._lockfile(name).stat().st_mtime)
-        except FileNotFoundError:
-            return False
+        expires = written_at(self._lockfile(name))
+        return expires is not None and not self._is_expired(expires)
 
     def holders(self) -> dict[str, Holder]:
         """Who has what, by name: the living claims, from one listing."""

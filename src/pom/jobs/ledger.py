@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pom.errors import PomError
 from pom.io.atomic import write_error, write_json
-from pom.io.stamps import FileStamp, stamp_of
+from pom.io.stamps import FileStamp, stamp_of, written_at
 from pom.project.listing import list_files
 
 MOST_TRIES = 3
@@ -146,10 +146,7 @@ class Ledger:
 
         It costs one look at the file and tells whether somebody did the tomogram again.
         """
-        try:
-            return (self._records / f"{name}{ENDING}").stat().st_mtime
-        except FileNotFoundError:
-            return None
+        return written_at(self._records / f"{name}{ENDING}")
 
     def recorded(self) -> set[str]:
         """The names of the tomograms that have a record, for the price of one listing."""

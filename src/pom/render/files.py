@@ -19,6 +19,9 @@ MILLISECONDS = 80
 """That each picture of a movie is shown."""
 QUALITY = 82
 
+UNREADABLE = (OSError, SyntaxError, ValueError)
+"""What Pillow raises where there is no picture, or a damaged one."""
+
 Pixels = NDArray[np.uint8]
 Source = tuple[str, int, int]
 """The name of a file, when it was written (ns), and its size (bytes)."""
@@ -86,7 +89,7 @@ def _is_whole(path: Path) -> bool:
         with Image.open(path) as picture:
             # The check sums of a PNG; a movie, whose note stands at its end, was found whole when it was opened.
             picture.verify()
-    except (OSError, SyntaxError):
+    except UNREADABLE:
         return False
     return True
 
@@ -96,7 +99,7 @@ def _told(path: Path) -> str | None:
     try:
         with Image.open(path) as picture:
             told = picture.info.get(KEY, picture.info.get("xmp"))
-    except OSError:  # none there, or none that can be read
+    except UNREADABLE:
         return None
     text = told.decode("utf-8", "replace") if isinstance(told, bytes) else told
     return text if isinstance(text, str) else None

@@ -84,7 +84,7 @@ class TrainingState:
             patience = max(5, round(PATIENCE_SHARE * self._plan.epochs))
             callbacks += [
                 EarlyStopping("dice", mode="max", patience=patience, check_on_train_epoch_end=True),
-                ModelCheckpoint(
+                MovableModelCheckpoint(
                     self._folder,
                     "best",
                     monitor="dice",
@@ -94,7 +94,7 @@ class TrainingState:
                 ),
             ]
         # After the best one: what goes on from it must know which epoch is the best up to there.
-        last = ModelCheckpoint(
+        last = MovableModelCheckpoint(
             self._folder, "last", save_on_train_epoch_end=True, enable_version_counter=False, every_n_epochs=1
         )
         return [*callbacks, last]
@@ -136,6 +136,26 @@ class TrainingState:
 def _fault(error: Exception) -> str:
     """What is wrong with a checkpoint."""
     return "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read ({type(error).__name__})"
+
+
+class MovableModelCheckpoint(ModelCheckpoint):
+    """Goes on in a folder that was moved, or has another path on this host, and still knows the best epoch.
+
+    Lightning's own forgets it there, and takes the next epoch for the best.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over what it was, with the files where they are now."""
+        assert self.dirpath is not None
+        folder = Path(self.dirpath)
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: here(state_dict[name]) for name in paths}
+        scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": scores, "dirpath": self.dirpath})
 
 
 class WholeCheckpoints(TorchCheckpointIO):

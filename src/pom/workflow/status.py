@@ -211,10 +211,11 @@ def _running(
     holders: Mapping[str, Holder], notes: Iterable[WorkerNote], usual_seconds: float | None
 ) -> tuple[Running, ...]:
     """Joins who has a tomogram with what that worker wrote down; a note on another tomogram is a past one."""
-    noted = {(note.host, note.pid, note.tomogram): note for note in notes}
+    # Places, since a host that was started again has the same numbers; earlier versions noted only the host.
+    noted = {(note.place or note.host, note.pid, note.tomogram): note for note in notes}
     running = []
     for name, holder in sorted(holders.items()):
-        note = noted.get((holder.host, holder.pid, name))
+        note = noted.get((holder.place, holder.pid, name)) or noted.get((holder.host, holder.pid, name))
         end = note.since + usual_seconds if note and usual_seconds is not None else None
         running.append(Running(name, holder.host, note.device if note else "", note.since if note else None, end))
     return tuple(running)
