@@ -90,7 +90,7 @@ def main() -> None:
     if others:
         raise SystemExit(f"{options.resume or options.json} holds runs with other settings: {others[0].settings}")
     with tempfile.TemporaryDirectory() as temporary:
-        for seed in options.seeds:
+        for seed in options.seeds if not options.only_show else ():
             for boxes in options.boxes:
                 runs = _run_all(options, boxes, seed, runs, Path(temporary))
     wanted = [run for run in runs if run.data == options.data and run.way in options.ways]
@@ -114,6 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--validation-share", type=float, help="of Pom's ways (the configuration's default)")
     parser.add_argument("--json", type=Path, help="gets every run when it is done; those in it are not done again")
     parser.add_argument("--resume", type=Path, metavar="JSON", help="runs that are not done again, if not in --json")
+    parser.add_argument("--only-show", action="store_true", help="the table of the runs that are there, and no more runs")
     parser.add_argument("--figure", type=Path, metavar="PNG", help="gets the curves of all runs in the JSON file")
     options = parser.parse_args()
     if options.data == "real" and options.maker is None:
@@ -217,12 +218,15 @@ def _report(options: argparse.Namespace, wanted: list[Run], runs: list[Run]) -> 
     for boxes in options.boxes:
         for way in options.ways:
             same = [run for run in wanted if (run.way, run.boxes) == (way, boxes)]
+            if not same:
+                continue
             each = [[run.dice[ontology] for run in same if ontology in run.dice] for ontology in ontologies]
             errors = [run.calibration_error for run in same if run.calibration_error is not None]
             rows.append(
                 [
                     f"{boxes}",
                     way,
+                    f"{len(same)}",
                     summary([run.mean for run in same]),
                     summary([run.worst for run in same]),
                     summary(errors) if errors else "",
@@ -233,8 +237,8 @@ def _report(options: argparse.Namespace, wanted: list[Run], runs: list[Run]) -> 
             )
     what = f"trained on {options.train}, scored on {options.test}" if options.data == "real" else "demo data"
     report(
-        f"Dice, {what}, {len(options.seeds)} seeds (mean ± standard deviation)",
-        ["boxes", "way", "mean", "worst class", "calibration error", *ontologies, "training, s", "inference, s"],
+        f"Dice, {what} (mean ± standard deviation over seeds)",
+        ["boxes", "way", "seeds", "mean", "worst class", "calibration error", *ontologies, "training, s", "inference, s"],
         rows,
         [
             "Boxes: of each ontology, "
