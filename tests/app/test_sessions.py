@@ -16,6 +16,7 @@ from pom.app.annotate.session import NotEditing, Sessions, UnknownSession
 from pom.errors import PomError
 from pom.io.annotation_store import AnnotationStore
 from pom.io.mrc import MrcWriter, read_header
+from pom.io.palette import PALETTE
 from pom.jobs.claims import Claims
 from pom.project.paths import CONFIGURATION_FILE, Project
 
@@ -60,6 +61,15 @@ def test_the_first_change_of_a_bare_tomogram_makes_the_store(project: Project) -
     store = AnnotationStore.open(project.native_annotation("TS_3"))
     mask = store.mask("f1", 5)
     assert mask[10:13, 20:24].all() and mask.sum() == 12
+    session.close()
+
+
+def test_a_feature_that_nobody_gave_a_colour_is_like_no_other(project: Project) -> None:
+    session = Sessions(project).open("TS_3")
+    for title, colour in (("Vesicle", "#ffff00"), ("ER", "#E8A002")):
+        session.add_feature(title, 32, colour)
+    colours = [session.add_feature(f"Feature {k}", 32).colour for k in range(3)]
+    assert colours == [PALETTE[1], PALETTE[2], PALETTE[4]]  # orange and yellow are taken
     session.close()
 
 

@@ -8,6 +8,7 @@ from pom.cli.main import app
     ("arguments", "said"),
     [
         ("shared process -overwrite 2", "'-overwrite' / '--overwrite': '2' is not one of '0', '1'."),
+        ("projections -o 2", "'-o' / '-overwrite' / '--overwrite': '2' is not one of '0', '1'."),
         ("projections -p 0", "'-p' / '-processes' / '--processes': 0 is too little: give 1 or more."),
         ("projections -p two", "'-p' / '-processes' / '--processes': 'two' is no whole number."),
         ("browse --port 1.5", "'-port' / '--port': '1.5' is no whole number."),

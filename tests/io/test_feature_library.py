@@ -254,10 +254,9 @@ def test_new_presets_take_colours_in_turn() -> None:
 
 
 def test_new_presets_take_no_colour_like_another() -> None:
-    yellow = FeatureLibrary((Preset(title="Vesicle", colour=(1, 1, 0)), Preset(title="ER", colour=(0.9, 0.65, 0.02))))
-    library = yellow
+    library = FeatureLibrary((Preset(title="Vesicle", colour=(1, 1, 0)), Preset(title="ER", colour=(0.9, 0.65, 0.02))))
     for k in range(len(PALETTE)):
         library = library.with_preset(library.new_preset(f"Feature {k}", 96))
     colours = [preset.hex_colour for preset in library.presets[2:]]
-    alike = [PALETTE[0], PALETTE[3]]
-    assert colours == [*(colour for colour in PALETTE if colour not in alike), *alike]
+    # Orange and yellow are taken; then all are, and their turn begins anew.
+    assert colours == [*PALETTE[1:3], *PALETTE[4:], *PALETTE[:2]]

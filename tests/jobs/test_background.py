@@ -22,6 +22,9 @@ sys.argv.pop(0)
 print("arguments:", *sys.argv, flush=True)
 if sys.argv[0] == "fail":
     sys.exit("Error: no.")
+if sys.argv[0] == "say":
+    print(sys.argv[1], flush=True)
+    sys.exit(int(sys.argv[2]))
 if sys.argv[0] == "wait":
     print("epoch 3 of 100, loss 0.1", flush=True)
     try:
@@ -62,6 +65,32 @@ def test_a_failure_keeps_what_it_said(jobs: BackgroundJobs) -> None:
     jobs.start(["fail"])
     report = wait_for(jobs, lambda report: report.state is not State.RUNNING)
     assert (report.state, report.job.exit_status, report.lines[-1]) == (State.FAILED, 1, "Error: no.")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("Warning: slow disk.\nError: no room.\nbye", "no room."),
+        ("Error: one.\nError: two.\n3 of 4", "two."),
+        (
+            "Warning: Disc is left out of 1 tomogram.\nWarning: TS_1 failed: cut short.\n"
+            "1 of 2\nFailed  Why\n------\nTS_1    cut\n        short.",
+            "TS_1 failed: cut short.",
+        ),
+        ("Warning: TS_1 left out: no boxes.\nLeft out  Why\nTS_1      no boxes.", "TS_1 left out: no boxes."),
+        ("Warning: TS_1 failed: x.\nTraceback (most recent call last):\n  File\nValueError: y", "ValueError: y"),
+        ("Killed", "Killed"),
+    ],
+)
+def test_a_failure_tells_its_reason(jobs: BackgroundJobs, said: str, reason: str) -> None:
+    jobs.start(["say", said, "1"])
+    assert wait_for(jobs, lambda report: report.state is not State.RUNNING).reason == reason
+
+
+def test_what_did_not_fail_has_no_reason(jobs: BackgroundJobs) -> None:
+    jobs.start(["say", "Error: not at all.", "0"])
+    report = wait_for(jobs, lambda report: report.state is not State.RUNNING)
+    assert (report.state, report.reason) == (State.DONE, "")
 
 
 def test_another_server_sees_and_stops_a_running_job(jobs: BackgroundJobs, tmp_path: Path) -> None:

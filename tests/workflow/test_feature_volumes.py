@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pom.project.configuration import Configuration
 from pom.project.paths import Project
-from pom.workflow.feature_volumes import known_features, read_feature
+from pom.workflow.feature_volumes import feature_file, known_features, read_feature
 
 
 @pytest.fixture
@@ -32,6 +32,15 @@ def write(path: Path, volume: NDArray[np.generic]) -> None:
 
 def test_features_are_listed_once(project: Project) -> None:
     assert known_features(project) == ("ER", "Unknown", "Ribosome")
+
+
+def test_what_cannot_be_looked_at_is_left_to_its_reader_and_what_cannot_be_is_not_there(project: Project) -> None:
+    path = project.output("a", "ER")
+    path.parent.mkdir()
+    path.symlink_to(path)
+    assert feature_file(project, "a", "ER") == path
+    assert feature_file(project, "b", "ER") is None
+    assert feature_file(project, "x" * 251, "ER") is None  # of a tomogram that has a file, NAME.mrc
 
 
 def test_a_mask_is_one_in_its_margins_too(project: Project) -> None:

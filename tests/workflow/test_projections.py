@@ -151,6 +151,30 @@ def test_volumes_are_read_some_slices_at_a_time(project: Project, monkeypatch: p
     np.testing.assert_array_equal(side > 0, np.tile(volume[0].any(axis=0), (30, 1)))
 
 
+def test_what_is_segmented_is_drawn_without_its_tomogram(project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    draw_projections(project)
+    density, disc = project.density_picture("TS_1"), project.projection("TS_1", "Disc")
+    before = pixels(disc)
+    disc.unlink()
+    for name in ("TS_1", "TS_2"):
+        project.tomogram(name).unlink()
+    report = draw_projections(project)
+    assert (report.tomograms, report.drawn, report.kept, report.removed, report.failed) == (1, 6, 0, 0, {})
+    np.testing.assert_array_equal(pixels(disc), before)
+    assert density.exists()
+    folder = project.tomogram_dir
+    said = f"1 tomogram is not in {folder}, so that only what is segmented of it is drawn, and no density: TS_1."
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [said]
+
+
+def test_what_nothing_is_known_of_is_no_tomogram(project: Project) -> None:
+    """Placeholders, files of features that the project does not have, and macromolecules, which are not drawn."""
+    write(project.output("TS_3", "Disc"), np.full((10, 10, 10), -1, np.int8))
+    write(project.macromolecule("TS_4", "Membrane"), np.zeros(SHAPE, np.int8))
+    write(project.output("TS_5", "Ring"), np.zeros(SHAPE, np.int8))
+    assert draw_projections(project).tomograms == 2
+
+
 def test_a_project_without_tomograms(tmp_path: Path) -> None:
     with pytest.raises(PomError, match=r"There are no tomograms \(\.mrc\) in .*tomograms; put some there"):
         draw_projections(Project(tmp_path, Configuration()))

@@ -111,6 +111,7 @@ def test_what_is_up_to_date_stays(project: Project) -> None:
     draw()
     assert "0 pictures were drawn, 3 there already" in draw()
     assert "3 pictures were drawn" in draw("-o", "1")
+    assert "1 picture was drawn" in draw("-o", "-t", "TS_1")
     write(project.output("TS_2", "Cell"), columns(30, 31))
     assert "1 picture was drawn, 2 there already" in draw("-o", "0")
     assert seen(project.picture("TS_2", "All")) == "-RV"
@@ -159,6 +160,20 @@ def test_ranks_go_by_the_summary(project: Project) -> None:
     assert not project.picture("XS_3", "Top").exists()
 
 
+def test_what_is_segmented_is_drawn_without_its_tomogram(project: Project) -> None:
+    project.tomogram("TS_1").unlink()
+    assert "3 pictures were drawn, of 3 tomograms." in draw()
+    assert seen(project.picture("TS_1", "All")) == "CRV"
+    project.picture("TS_1", "All").unlink()
+    for name in NAMES[1:]:
+        project.tomogram(name).unlink()
+    assert "1 picture was drawn, of 1 tomogram." in draw("-t", "TS_1")
+    # Of a test tomogram there are macromolecules too.
+    write(project.test_tomogram("TS_9"), np.zeros(SHAPE, np.int8))
+    write(project.macromolecule("TS_9", "Ribosome"), columns(16, 24))
+    assert "0 pictures were drawn, 3 there already, of 3 tomograms." in draw()
+
+
 def test_missing_feature_is_left_out_and_said_once(project: Project) -> None:
     for name in ("TS_1", "TS_2"):
         project.output(name, "Cell").unlink()
@@ -175,7 +190,9 @@ def test_what_the_project_does_not_have_is_said_and_status_1(project: Project) -
     result = invoke(app, ["render", "-t", "TS_1"])
     assert result.exit_code == 1
     which = "which is no ontology or macromolecule of this project: correct it, or take it out."
-    assert [line for line in result.stderr.splitlines() if line.startswith("Warning")] == [
+    said = result.stderr.splitlines()
+    assert said[-1] == f"Error: {said[0].removeprefix('Warning: ')} 1 more such name is told above. All else was drawn."
+    assert [line for line in said if line.startswith("Warning")] == [
         f"Warning: render_configuration.json: 'All' holds 'vesicle' (did you mean 'Vesicle'?), {which}",
         f"Warning: render_configuration.json: 'Gone' holds 'Microtubule', {which}",
     ]

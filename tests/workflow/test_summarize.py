@@ -164,7 +164,7 @@ def test_a_placeholder_is_not_there_and_said(tmp_path: Path, caplog: pytest.LogC
     assert summary.placeholders == ("a__ER",)
     assert "ER" not in summary.table
     assert summary.failed == {}
-    assert "1 file is what the published Pom puts in an output's place, and count as not there: a__ER." in caplog.text
+    assert "1 file is what the published Pom puts in an output's place, and taken as not there: a__ER." in caplog.text
     # Once the output is there, it is measured.
     segment(project, "a", {"ER": 25})
     assert summarize(project).measured == 1

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Collection
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ BARE_SWITCHES = frozenset(
         "--spin",
     }
 )
-"""Options that take 0 or 1 and may stand without it, which means 1."""
+"""Options that take 0 or 1 and may stand without it, which means 1; so may their short names."""
 
 
 LINE = "pom.line"
@@ -58,7 +59,10 @@ class StepCommand(TyperCommand):
         """Gives the bare switches their 1, and the rest to the parser; the line is kept for a job that repeats it."""
         ctx.meta[LINE] = list(args)
         takes_names = any(parameter.param_type_name == "argument" for parameter in self.params)
-        return super().parse_args(ctx, complete_switches(args, takes_names=takes_names))
+        # -o is short for --overwrite here, and for --ontology there.
+        names = [{*parameter.opts} for parameter in self.params]
+        switches = BARE_SWITCHES.union(*(each for each in names if each & BARE_SWITCHES))
+        return super().parse_args(ctx, complete_switches(args, switches, takes_names=takes_names))
 
 
 class PomGroup(TyperGroup):
@@ -130,18 +134,19 @@ def start_logging(level: int = logging.INFO) -> None:
     package.setLevel(level)
 
 
-def complete_switches(args: list[str], *, takes_names: bool) -> list[str]:
+def complete_switches(args: list[str], switches: Collection[str], *, takes_names: bool) -> list[str]:
     """Puts a 1 behind each bare switch.
 
     Args:
         args: the command's.
+        switches: the options that may be bare.
         takes_names: whether it takes names too: one that follows a switch, and is not 0 or 1, leaves it bare. Else
             whatever follows is the switch's own, and a wrong value is told as such.
     """
     completed: list[str] = []
     for arg, following in zip_longest(args, args[1:]):
         completed.append(arg)
-        if arg in BARE_SWITCHES and _leaves_bare(following, takes_names):
+        if arg in switches and _leaves_bare(following, takes_names):
             completed.append("1")
     return completed
 

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pom.cli.console import EXIT_ERROR, open_project
+from pom.cli.console import open_project
 from pom.cli.options import OverwritePictures, Processes, Switch
 from pom.cli.projections import report_pictures
 from pom.errors import PomError
 from pom.project.names import did_you_mean
 from pom.project.render_configuration import misspelt
-from pom.words import listed
+from pom.words import counted, listed
 
 log = logging.getLogger(__name__)
 
@@ -86,18 +86,24 @@ def render(
     """
     project = open_project()
     from pom.workflow.feature_volumes import known_features
+    from pom.workflow.pictures import pictured_tomograms
     from pom.workflow.render import project_compositions, project_library
     from pom.workflow.render import render as draw
 
-    names = _chosen(project.listed_tomograms(), tomogram, max_number, project.configuration.seed)
+    features = known_features(project)
+    there, _ = pictured_tomograms(project, features)
+    names = _chosen(there, tomogram, max_number, project.configuration.seed)
     compositions = project_compositions(project, configuration)
-    faults = misspelt(compositions, known_features(project))
+    file = (configuration or project.render_configuration).name
+    faults = [f"{file}: {fault}" for fault in misspelt(compositions, features)]
     for fault in faults:
-        log.warning("%s: %s", (configuration or project.render_configuration).name, fault)
+        log.warning("%s", fault)
     library = project_library(project, feature_library)
     report_pictures(draw(project, names, compositions, library, processes, bool(overwrite), bool(spin)))
     if faults:
-        raise typer.Exit(EXIT_ERROR)
+        others = len(faults) - 1
+        more = f" {counted(others, 'more such name is', 'more such names are')} told above." if others else ""
+        raise PomError(f"{faults[0]}{more} All else was drawn.")
 
 
 def _chosen(names: list[str], part: str | None, most: int | None, seed: int) -> list[str]:

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from pom.errors import PomError
 from pom.io.atomic import write_text
-from pom.io.palette import PALETTE
+from pom.io.palette import PALETTE, free_colour
 
 log = logging.getLogger(__name__)
 
@@ -152,13 +152,12 @@ class FeatureLibrary:
         return library
 
     def new_preset(self, title: str, box_size: int) -> Preset:
-        """A preset, not in the library yet, with a colour that none has, or that the fewest have.
+        """A preset, not in the library yet, with a colour that none is like, or that the fewest are like.
 
         Raises:
             PomError: this is no title.
         """
-        taken = [preset.hex_colour for preset in self.presets]
-        colour = min(PALETTE, key=taken.count)
+        colour = free_colour(preset.hex_colour for preset in self.presets)
         return preset_from({"title": title, "colour": colour, "box_size": box_size}, "The new preset")
 
 

@@ -39,6 +39,8 @@ LAST_BYTES = 64 * 1024
 
 _STATE, _LOG = ".json", ".log"
 _COUNT = re.compile(r"\b(\d+) of (\d+)\b")
+_ERROR, _WARNING, _TRACEBACK = "Error: ", "Warning: ", "Traceback (most recent call last):"
+_NOT_DONE = re.compile(f"{_WARNING}.*? (?:failed|left out): ")
 _TAKEN = 75  # sysexits.h: try again later
 
 
@@ -80,7 +82,8 @@ class Job(BaseModel):
 class JobReport:
     """A job, how it stands, and what it said last.
 
-    ``done`` and ``total``: from the last line that counts, such as 'epoch 3 of 100'; 0 where none does yet.
+    ``done`` and ``total``: from the last line that counts, such as 'epoch 3 of 100'; 0 where none does yet. ``reason``:
+    why it failed, as far as it said so; empty unless it failed.
     """
 
     job: Job
@@ -88,6 +91,7 @@ class JobReport:
     done: int
     total: int
     lines: tuple[str, ...]
+    reason: str = ""
 
 
 class BackgroundJobs:
@@ -180,7 +184,8 @@ class BackgroundJobs:
         lines = self._last_lines(job)
         counts = [(int(done), int(total)) for line in lines for done, total in _COUNT.findall(line)]
         done, total = next(((done, total) for done, total in reversed(counts) if done <= total), (0, 0))
-        return JobReport(job, self._state(job), done, total, lines[-most_lines:])
+        state = self._state(job)
+        return JobReport(job, state, done, total, lines[-most_lines:], _reason(lines) if state is State.FAILED else "")
 
     def _last_lines(self, job: Job) -> tuple[str, ...]:
         log = self._folder / f"{job.id}{_LOG}"
@@ -260,6 +265,17 @@ def _last_lines(log: Path) -> list[str]:
     except OSError:
         return []
     return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """What a command that failed said of why: its error, or else the first thing that it could not do.
+
+    What it said last is often a table, or a count of what went well; only after a traceback it is the reason.
+    """
+    if errors := [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]:
+        return errors[-1]
+    not_done = next((line.removeprefix(_WARNING) for line in lines if _NOT_DONE.match(line)), "")
+    return not_done if not_done and _TRACEBACK not in lines else next(iter(lines[-1:]), "")
 
 
 def run_job(folder: Path, identifier: str, command: Sequence[str], program: Sequence[str]) -> int:

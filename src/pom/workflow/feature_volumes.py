@@ -1,5 +1,6 @@
 """The segmentation of a feature in a tomogram, without its margins: an ontology, Unknown, or a macromolecule."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,13 @@ from numpy.typing import NDArray
 
 from pom.errors import PomError
 from pom.io.mrc import ANGSTROM_PER_NM, is_placeholder
+from pom.io.stamps import is_absent
 from pom.io.volume_files import open_volume, stored_at
 from pom.measure.composition import inner_slices, top_of
-from pom.project.names import DENSITY, UNKNOWN, without_empty
+from pom.project.listing import list_files, list_tomograms
+from pom.project.names import DENSITY, SEPARATOR, UNKNOWN, name_fault, readable, without_empty
 from pom.project.paths import Project
+from pom.workflow.segmented import look_through
 from pom.workflow.survey import LARGEST_PLACEHOLDER
 
 
@@ -53,11 +57,43 @@ def feature_file(project: Project, name: str, feature: str) -> Path | None:
     stored = stored_at(path)
     try:
         size = stored.stat().st_size
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return path  # whoever reads it says what is wrong
+    except OSError as error:
+        return None if is_absent(error) else path  # whoever reads it says what is wrong
     return None if size <= LARGEST_PLACEHOLDER and stored == path and is_placeholder(path) else path
+
+
+def find_segmentations(project: Project, features: Iterable[str]) -> tuple[dict[str, dict[str, Path]], dict[str, str]]:
+    """The segmentations that are there, placeholders among them; only names are looked at, and into OME-Zarrs.
+
+    Test tomograms are left out, of which only macromolecules are there.
+
+    Returns:
+        By tomogram and feature the path, tomograms sorted and features in the order of ``features``; and by file, why
+        it cannot be used: its name, or a damaged OME-Zarr.
+
+    Raises:
+        PomError: a folder cannot be read.
+    """
+    outputs, failed = look_through(project.output_dir)
+    macromolecules = list_files(project.macromolecule_dir)
+    found: dict[str, dict[str, Path]] = {}
+    for title in features:
+        of_network = is_output(project, title)
+        place = project.output if of_network else project.macromolecule
+        ending = f"{SEPARATOR}{title}.mrc"
+        for file in outputs if of_network else macromolecules:
+            name = file.removesuffix(ending)
+            if name == file or not name or SEPARATOR in name:
+                continue
+            fault = name_fault(name)
+            if fault is None:
+                found.setdefault(name, {})[title] = place(name, title)
+            else:
+                # Neither a terminal nor a workbook takes every character.
+                failed[readable(f"{name}{SEPARATOR}{title}")] = f"The name of the file {fault}: rename it."
+    tests = set(list_tomograms(project.test_dir).tomograms) - set(list_tomograms(project.tomogram_dir).tomograms)
+    only_tests = {name for name in tests & set(found) if not any(is_output(project, title) for title in found[name])}
+    return {name: found[name] for name in sorted(found) if name not in only_tests}, failed
 
 
 def read_feature(project: Project, name: str, feature: str) -> FeatureVolume:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -10,9 +10,11 @@ from typing import TypeVar
 from pom.errors import DiskError, PomError
 from pom.jobs.side_by_side import side_by_side
 from pom.progress import track
+from pom.project.paths import Project
 from pom.render.files import is_made_from, remove_picture
 from pom.render.window import NoOpenGLError
 from pom.words import counted
+from pom.workflow.feature_volumes import feature_file, find_segmentations
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,29 @@ class PictureReport:
     removed: int = 0
     missing: Counter[str] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
+
+
+def pictured_tomograms(project: Project, features: Collection[str]) -> tuple[list[str], set[str]]:
+    """The tomograms to draw, sorted: those of the folder, and those of which only segmentations are here.
+
+    Args:
+        project: whose.
+        features: of the project, that are to be drawn; segmentations of others do not count.
+
+    Returns:
+        All of them, and those of them that are not in the folder of tomograms.
+
+    Raises:
+        PomError: there is none, or a folder cannot be read.
+    """
+    here = project.tomogram_names()
+    found, _ = find_segmentations(project, features)
+    absent = {
+        name
+        for name in found.keys() - {*here}
+        if any(feature_file(project, name, feature) is not None for feature in found[name])
+    }
+    return sorted([*here, *absent]) or project.listed_tomograms(), absent
 
 
 def draw_all(

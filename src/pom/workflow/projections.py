@@ -1,6 +1,8 @@
 """Flat pictures of all tomograms: the density, and the segmentations as seen along z and along y."""
 
+import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,41 +18,64 @@ from pom.project.names import UNKNOWN
 from pom.project.paths import Project
 from pom.render.files import fingerprint, source, write_png
 from pom.render.projections import count_voxels, density_picture, draw_counts
+from pom.words import counted, listed
 from pom.workflow.feature_volumes import feature_file
-from pom.workflow.pictures import Drawing, Drawn, PictureReport, draw_all
+from pom.workflow.pictures import Drawing, Drawn, PictureReport, draw_all, pictured_tomograms
 from pom.workflow.segmented import chunks
+
+log = logging.getLogger(__name__)
 
 FORM = 1
 """Of the pictures; a change makes all of them anew."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A tomogram to draw. ``is_here``: in the folder of tomograms; otherwise only what is segmented can be drawn."""
+
+    name: str
+    is_here: bool
 
 
 def draw_projections(project: Project, processes: int = 1, overwrite: bool = False) -> PictureReport:
     """Draws what is not drawn yet, or was drawn from files or settings that have changed since.
 
     Args:
-        project: whose tomograms.
+        project: whose tomograms; of those that are not there, what is segmented is drawn.
         processes: so many at a time.
         overwrite: draw all anew.
 
     Raises:
-        PomError: there are no tomograms, or as ``draw_all``.
+        PomError: there are neither tomograms nor segmentations, or as ``draw_all``.
     """
-    names = project.listed_tomograms()
-    work = partial(draw_tomogram, project, overwrite)
-    return draw_all(work, names, lambda name: name, processes, "Projected tomograms")
+    names, absent = pictured_tomograms(project, (*project.ontologies, UNKNOWN))
+    if absent:
+        log.warning(
+            "%s not in %s, so that only what is segmented of %s is drawn, and no density: %s.",
+            counted(len(absent), "tomogram is", "tomograms are"),
+            project.tomogram_dir,
+            "it" if len(absent) == 1 else "them",
+            listed(sorted(absent)),
+        )
+    wanted = [Wanted(name, name not in absent) for name in names]
+    return draw_all(
+        partial(draw_tomogram, project, overwrite), wanted, lambda one: one.name, processes, "Projected tomograms"
+    )
 
 
-def draw_tomogram(project: Project, overwrite: bool, name: str) -> Drawn:
+def draw_tomogram(project: Project, overwrite: bool, wanted: Wanted) -> Drawn:
     """Draws the density of a tomogram, and the ontologies and Unknown as far as they are segmented.
 
-    Pictures of ontologies that are no longer segmented are removed, and those of volumes that cannot be read.
+    Pictures of ontologies that are no longer segmented are removed, and those of volumes that cannot be read. That of
+    the density stays where the tomogram itself is not there.
 
     Raises:
         PomError: a picture cannot be written.
     """
     drawing = Drawing(overwrite)
-    _add_density(drawing, project, name)
-    _add_segmentations(drawing, project, name)
+    if wanted.is_here:
+        _add_density(drawing, project, wanted.name)
+    _add_segmentations(drawing, project, wanted.name)
     return drawing.result()
 
 

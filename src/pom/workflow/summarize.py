@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import compress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pom.errors import PomError
@@ -35,13 +36,11 @@ from pom.jobs.ledger import ENDING, Ledger, Record
 from pom.jobs.side_by_side import side_by_side, usual_processes
 from pom.measure.tomogram import Stored, Task, is_up_to_date, measure_tomogram
 from pom.progress import track
-from pom.project.listing import list_files, list_tomograms
-from pom.project.names import SEPARATOR, did_you_mean, name_fault, readable
+from pom.project.names import SEPARATOR, did_you_mean
 from pom.project.paths import SHARED_STEP, SUMMARY_STEP, Project
 from pom.words import counted, listed
 from pom.workflow.feature_library import load_library
-from pom.workflow.feature_volumes import is_output, known_features
-from pom.workflow.segmented import look_through
+from pom.workflow.feature_volumes import find_segmentations, is_output, known_features
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,30 +170,13 @@ def _wanted(features: Mapping[str, Feature], target: str | None, skip_macromolec
 
 
 def _find(project: Project, features: Mapping[str, Feature]) -> tuple[dict[str, dict[str, Stored]], dict[str, str]]:
-    """The segmentations that are there, by tomogram and feature, both in order; and by file what cannot be measured.
+    """As ``find_segmentations``, and how each is to be measured."""
+    found, failed = find_segmentations(project, features)
 
-    Test tomograms are left out, of which only macromolecules are there.
-    """
-    output_dir, macromolecule_dir = project.output_dir, project.macromolecule_dir
-    outputs, failed = look_through(output_dir)
-    files = {False: (output_dir, outputs), True: (macromolecule_dir, list_files(macromolecule_dir))}
-    found: dict[str, dict[str, Stored]] = {}
-    for title, feature in features.items():
-        folder, names = files[feature.is_macromolecule]
-        ending = f"{SEPARATOR}{title}.mrc"
-        for file in names:
-            name = file.removesuffix(ending)
-            if name == file or not name or SEPARATOR in name:
-                continue
-            fault = name_fault(name)
-            if fault is None:
-                found.setdefault(name, {})[title] = Stored(folder / file, feature.settings, feature.is_macromolecule)
-            else:
-                # Neither a terminal nor a workbook takes every character.
-                failed[readable(f"{name}{SEPARATOR}{title}")] = f"The name of the file {fault}: rename it."
-    tests = set(list_tomograms(project.test_dir).tomograms) - set(list_tomograms(project.tomogram_dir).tomograms)
-    only_tests = {name for name in tests & set(found) if all(stored.may_be_mask for stored in found[name].values())}
-    return {name: found[name] for name in sorted(found) if name not in only_tests}, failed
+    def stored(title: str, path: Path) -> Stored:
+        return Stored(path, features[title].settings, features[title].is_macromolecule)
+
+    return {name: {title: stored(title, path) for title, path in of.items()} for name, of in found.items()}, failed
 
 
 def _plan(
@@ -248,7 +230,7 @@ def _entries(project: Project, names: Iterable[str]) -> list[TomogramSummary | N
 def _warn(placeholders: Sequence[str], n_outdated: int) -> None:
     if placeholders:
         log.warning(
-            "%s what the published Pom puts in an output's place, and count as not there: %s.",
+            "%s what the published Pom puts in an output's place, and taken as not there: %s.",
             counted(len(placeholders), "file is", "files are"),
             listed(placeholders),
         )

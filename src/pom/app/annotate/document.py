@@ -1,7 +1,6 @@
 """The annotation of one tomogram as the pages see it: looked at as it is on disk, made a store at the first change."""
 
 import logging
-import math
 import threading
 from typing import TypedDict
 
@@ -12,7 +11,7 @@ from pom.app.answers import NotFoundError
 from pom.errors import PomError
 from pom.io.annotation_document import DOCUMENT
 from pom.io.annotation_store import AnnotationStore, StoredFeature
-from pom.io.palette import PALETTE, default_colour
+from pom.io.palette import default_colour, free_colour
 from pom.io.scns import Annotation, Feature, read_scns
 from pom.io.stamps import file_stamp, stamp_text
 from pom.project.paths import Project
@@ -138,10 +137,7 @@ class Document:
 
     def next_colour(self) -> str:
         """A colour unlike those that the features have."""
-        used = [_rgb(feature.colour) for feature in self.features()]
-        if not used:
-            return PALETTE[0]
-        return max(PALETTE, key=lambda colour: min(math.dist(_rgb(colour), other) for other in used))
+        return free_colour(feature.colour for feature in self.features())
 
 
 class UnknownFeature(NotFoundError):  # noqa: N818  (what happened, not a fault)
@@ -156,10 +152,6 @@ def counts(feature: StoredFeature) -> tuple[int, int]:
 def annotated_slices(feature: StoredFeature) -> list[int]:
     """The slices with boxes or drawn pixels of a feature, ascending."""
     return sorted({*feature.drawn, *(z for z, centres in feature.boxes.items() if centres)})
-
-
-def _rgb(colour: str) -> tuple[int, ...]:
-    return tuple(bytes.fromhex(colour[1:]))
 
 
 def _id(index: int) -> str:

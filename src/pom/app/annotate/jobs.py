@@ -170,7 +170,7 @@ class _JobRow:
         self._stop.set_visibility(running)
         self._bar.set_visibility(running)
         self._bar.value = report.done / report.total if report.total else 0.0
-        self._last.text = report.lines[-1] if report.lines and (running or bad) else ""
+        self._last.text = report.reason or (report.lines[-1] if report.lines and (running or bad) else "")
         self._lines.text = "\n".join(report.lines)
 
 
