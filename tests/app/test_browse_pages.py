@@ -113,8 +113,16 @@ def test_pages_figures_and_conditions(browse: Browse) -> None:
     found(page, "2 of 130 tomograms")
     assert rows(page) == ["TS_129", "TS_128"]
     page.get_by_role("link", name="Without: sorted by Disc ↓").wait_for()  # a column that is not shown now
+    steps = page.evaluate("history.length")
     page.get_by_label("Disc volume (um^3) at least").fill("many")
-    page.locator("[aria-invalid=true]").wait_for()
+    said = page.get_by_role("alert").filter(has_text="Disc volume (um^3) at least: 'many' is no number")
+    said.wait_for()
+    assert page.get_by_label("Disc volume (um^3) at least").get_attribute("aria-invalid") == "true"
+    page.get_by_label("Disc volume (um^3) at least").fill("0.0425")
+    said.wait_for(state="detached")
+    assert page.evaluate("history.length") == steps  # nothing has changed
+    page.get_by_label("Disc volume (um^3) at least").fill("many")
+    said.wait_for()
     found(page, "2 of 130 tomograms")  # as it was
     page.get_by_role("link", name="Without: Disc volume (um^3) ≥ 0.0425").click()
     found(page, "130 tomograms")
@@ -135,6 +143,7 @@ def test_a_subset_by_hand(browse: Browse, browsed: Project) -> None:
     page.get_by_label("Title").fill("Best")
     page.keyboard.press("Enter")
     page.get_by_text("The subset Best has 3 tomograms now.").wait_for()
+    assert page.locator(":focus").get_attribute("aria-label") == "Choose TS_129"  # its bar is gone
     assert subset_names(browsed, "Best") == ("TS_127", "TS_125", "TS_129")
     assert page.get_by_text("chosen", exact=False).first.is_hidden()
     page.get_by_label("Subset", exact=True).select_option("Best")
@@ -266,7 +275,7 @@ def test_lists_go_in_and_out(browse: Browse, browsed: Project, tmp_path: Path) -
     page.get_by_text("from Warp has 2 tomograms; 1 name of none here left out: TS_999.tomostar.").wait_for()
     with page.expect_download() as download:
         page.get_by_role("link", name="List for WarpTools").click()
-    assert download.value.suggested_filename == "from Warp.txt"
+    assert download.value.suggested_filename == "from Warp tomostar.txt"
     assert Path(download.value.path()).read_text() == "tomostar/TS_003.tomostar\ntomostar/TS_007.tomostar\n"
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Remove from Warp").click()
@@ -300,3 +309,29 @@ def test_reached_by_the_keyboard(browse: Browse) -> None:
     page.get_by_role("region", name="Chosen tomograms").get_by_text("1 chosen").wait_for()
     page.get_by_role("button", name="Clear").press("Enter")
     page.get_by_text("1 chosen").wait_for(state="hidden")
+    assert page.locator(":focus").get_attribute("aria-label") == "Choose TS_000"
+
+
+@pytest.mark.parametrize("width", [480, 800, 1220, 1600])
+def test_all_is_within_the_window(browse: Browse, browsed: Project, width: int) -> None:
+    long = "x" * 190
+    write_subset(browsed, long, ["TS_001"])
+    page = browse("/browse/gallery", expected="422")  # a broken picture
+    page.set_viewport_size({"width": width, "height": 900})
+    for path in (f"gallery?subset={long}&range=Disc:0:", f"table?subset={long}", "gallery", "tomogram/TS_001"):
+        page.goto(page.url.partition("/browse")[0] + f"/browse/{path}")
+        beyond = page.evaluate(
+            "[...document.querySelectorAll('.b-bar > *, .b-bar .b-button, .b-chips > *')]"
+            ".filter((each) => each.getBoundingClientRect().right > innerWidth)"
+            ".map((each) => each.outerHTML)"
+        )
+        assert beyond == [], path
+    page.goto(page.url.partition("/browse")[0] + "/browse/gallery")
+    page.get_by_role("link", name="Next page").click()  # it would fail outside the window
+    page.wait_for_url("**page=2*")
+    page.get_by_role("button", name="Save as a subset…").click()
+    page.get_by_label("Title").wait_for()
+    page.goto(page.url.partition("/browse")[0] + "/browse/subsets")
+    if width >= 800:
+        remove = page.get_by_role("button", name=f"Remove {long}").bounding_box()
+        assert remove and remove["x"] + remove["width"] <= width

@@ -24,6 +24,7 @@ from pom.app.browse.browsing import Browsing
 from pom.app.browse.overview import fill_progress
 from pom.app.browse.pages import render
 from pom.app.browse.routes import browse_routes
+from pom.app.browse.subsets import FORMS
 from pom.io.summary_files import (
     COMPONENTS,
     CONFIDENCE,
@@ -149,10 +150,16 @@ def test_pages_of_a_hundred(project: Project) -> None:
     assert names_on(last) == list(names[49::-1])
     assert 'rel="next"' not in last and "page=2" in last
     for page in ("4", "999999"):
-        assert names_on(ask.get(f"/browse/table?page={page}").text) == list(names[200:])
+        answer = ask.get(f"/browse/table?page={page}").text
+        assert names_on(answer) == list(names[200:])
+        assert f"There is no page &#39;{page}&#39;: this is the last one." in answer
     for page in ("0", "-1", "x", "9" * 5000, "1e3", "٣"):
-        assert names_on(ask.get("/browse/table", params={"page": page}).text) == list(names[:100])
-    assert ask.get("/api/table?page=7").json()["page"] == 3
+        answer = ask.get("/browse/table", params={"page": page}).text
+        assert names_on(answer) == list(names[:100])
+        assert f"There is no page &#39;{page[:20]}" in answer and "this is the first one." in answer
+    found = ask.get("/api/table?page=7").json()
+    assert (found["page"], found["dropped"]) == (3, ["There is no page '7': this is the last one."])
+    assert "There is no page" not in ask.get("/browse/table?page=3").text
 
 
 def test_what_is_not_understood_is_said(ask: TestClient) -> None:
@@ -161,7 +168,14 @@ def test_what_is_not_understood_is_said(ask: TestClient) -> None:
     assert len(names_on(page)) == 4
     for said in ("There is no column &#39;Golgi&#39;.", "&#39;Disc:x:&#39; is no range", "no subset &#39;none&#39;"):
         assert said in page
-    assert len(names_on(ask.get("/browse/gallery?kind=../..&size=huge&desc=7").text)) == 4
+    assert "There are no figures &#39;x&#39; here." in page
+    assert "show=x" not in page  # no link goes on with it
+    gallery = ask.get("/browse/gallery?kind=../..&size=huge&desc=7&show=volume").text
+    assert len(names_on(gallery)) == 4
+    assert "There are no pictures &#39;../..&#39; here." in gallery
+    assert "There is no size &#39;huge&#39; here." in gallery
+    assert "huge&amp;" not in gallery and "show=volume" in gallery
+    assert "b-dropped" not in ask.get("/browse/gallery?kind=Top3&size=large").text
 
 
 def test_the_query_is_kept_over_the_tabs(ask: TestClient, project: Project) -> None:
@@ -567,7 +581,9 @@ def test_lists_for_other_programs(ask: TestClient, project: Project) -> None:
     write_subset(project, "süß", ["TS_2", "TS_9"])
     answer = ask.get("/api/subsets/s%C3%BC%C3%9F/export?form=paths")
     assert answer.text == f"{project.tomogram('TS_2').absolute()}\n{project.tomogram('TS_9').absolute()}\n"
-    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''s%C3%BC%C3%9F.txt"
+    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''s%C3%BC%C3%9F%20paths.txt"
+    exports = [ask.get(f"/api/subsets/süß/export?form={form}") for form in FORMS]
+    assert len({each.headers["content-disposition"] for each in exports}) == len(FORMS)  # none overwrites another
     assert ask.get("/api/subsets/süß/export?form=tomostar").text == "tomostar/TS_2.tomostar\ntomostar/TS_9.tomostar\n"
     assert "_rlnTomoName" in ask.get("/api/subsets/süß/export?form=star").text
     assert ask.get("/api/subsets/süß/export?form=csv").text.splitlines()[1].startswith("TS_2,40")

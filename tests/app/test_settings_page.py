@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from pom.app.answers import ConflictError
-from pom.app.browse.settings import Changes, compositions_tag, looking, save_settings
+from pom.app.browse.settings import Changes, compositions_tag, job_answer, looking, save_settings
 from pom.errors import PomError
 from pom.io.feature_library import read_library
+from pom.jobs.background import Job, JobReport, State
 from pom.project.paths import Project
 from pom.project.render_configuration import read_compositions
 from pom.workflow.alone import changing
@@ -292,6 +293,16 @@ def test_what_cannot_be_shown_is_said(browse: Browse, browse_address: str, segme
     assert "This cannot be shown" in page.locator("main").inner_text()
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "last"),
+    [(State.FAILED, "'Mine' holds 'Golgi'.", "'Mine' holds 'Golgi'."), (State.DONE, "", "2 pictures were drawn.")],
+)
+def test_of_a_rendering_that_failed_its_reason_is_told(state: State, reason: str, last: str) -> None:
+    job = Job(id="1", command=("render",), host="lake", pid=1, process="", started=0.0)
+    report = JobReport(job, state, 2, 2, ("Rendered tomograms: 2 of 2", "2 pictures were drawn."), reason)
+    assert job_answer(report) == {"state": state.value, "done": 2, "total": 2, "last": last}
+
+
 def changes(**values: Any) -> Changes:
     return Changes(**{"features": {}, **values})
 
@@ -337,5 +348,15 @@ def test_what_was_saved_in_part_can_be_saved_again(segmented: Project, monkeypat
     monkeypatch.setattr("pom.workflow.alone.SECONDS_TO_WAIT", 0.0)
     with changing(segmented, "library"), pytest.raises(PomError, match="Somebody else is changing the library"):
         save_settings(segmented, wanted)
-    assert save_settings(segmented, wanted) == {"tag": compositions_tag(segmented)}
+    assert save_settings(segmented, wanted) == {"tag": compositions_tag(segmented), "said": ""}
     assert [each.name for each in read_compositions(segmented.render_configuration)] == ["A"]
+
+
+def test_what_a_composition_names_and_is_not_there_is_said(browse: Browse, segmented: Project) -> None:
+    page = browse("/browse/settings", expected="422")
+    drawn(page)
+    page.get_by_label("Add to Top3").fill("Squar")
+    page.get_by_label("Add to Top3").press("Enter")
+    saved(page)
+    page.get_by_text("Saved, but 'Top3' holds 'Squar' (did you mean 'Square'?)", exact=False).wait_for()
+    assert "Squar" in read_compositions(segmented.render_configuration)[1].entries

@@ -16,6 +16,7 @@ from PIL import Image
 from pom.app.browse.browsing import Browsing
 from pom.app.browse.meshes import make_mesh, mesh_tag
 from pom.app.browse.tomogram import feature_rows, record_lines
+from pom.io.mrc import MrcWriter
 from pom.io.summary_files import read_table, write_parquet
 from pom.jobs.ledger import InputFile, Ledger, Record
 from pom.project.paths import SHARED_STEP, Project
@@ -356,6 +357,8 @@ def test_what_is_not_there_is_said(browse: Browse, segmented: Project) -> None:
 
     page = ready(browse("/browse/tomogram/TS_4"))
     assert page.locator(".t-bar .b-mark").inner_text() == "absent"
+    nothing = "There are no pictures of it, and here is nothing to draw any from: no volume, and no segmentation."
+    assert page.locator(".t-pictures").inner_text() == nothing
     assert "Its volume is not in the folder" in page.locator("[data-slices] [data-says]").inner_text()
 
     page = ready(browse("/browse/tomogram/TS_3", expected="422"))
@@ -478,3 +481,27 @@ def test_single_networks_are_told_where_there_is_no_joint_one(segmented: Project
     ledger.write_record(record.model_copy(update={"tomogram": "TS_3", "step": step}))
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime(1_700_000_095))
     assert record_lines(segmented, "TS_3") == [("Square, by its own network", f"{made} on lake")]
+
+
+def test_a_placeholder_is_nothing_to_lay_over_the_slices(browse: Browse, segmented: Project) -> None:
+    """Of 10 x 10 x 10 voxels of -1, which the published Pom puts in an output's place."""
+    with MrcWriter(segmented.output("TS_1", "Ring"), (10, 10, 10), np.dtype(np.float32), (10.0,) * 3) as writer:
+        writer.write(np.full((10, 10, 10), -1, np.float32))
+    page = ready(browse("/browse/tomogram/TS_1"))
+    assert page.get_by_label("Ring over the slices").is_disabled()
+    assert page.get_by_label("Ring as a surface").is_disabled()
+    assert page.get_by_label("Disc over the slices").is_enabled()
+
+
+@pytest.mark.parametrize("width", [480, 800])
+def test_in_a_narrow_window_the_page_scrolls(browse: Browse, width: int) -> None:
+    page = browse("/browse/gallery")
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(page.url.replace("gallery", "tomogram/TS_1"))
+    ready(page)
+    for place in (".t-side", ".t-pictures"):  # which do not scroll by themselves
+        assert page.locator(place).evaluate("(each) => each.scrollHeight <= each.clientHeight"), place
+    places = ("[data-slices]", "[data-scene]", ".t-side", ".t-pictures")
+    slices, scene, side, pictures = (box for place in places if (box := page.locator(place).bounding_box()))
+    assert slices["height"] >= 300 and scene["height"] >= 300 and side["height"] > 200
+    assert side["y"] >= scene["y"] + scene["height"] and pictures["y"] >= side["y"] + side["height"]

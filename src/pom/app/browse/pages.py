@@ -50,8 +50,8 @@ TABS = [
     Tab("Settings", f"{BROWSE}/settings"),
 ]
 
-KEPT = ("show", "kind", "size")
-"""How the table and the gallery are shown; kept from tab to tab beside the query."""
+KEPT = {"show": "are no figures", "kind": "are no pictures", "size": "is no size"}
+"""How the table and the gallery are shown, kept from tab to tab beside the query; what is said where it cannot be."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,27 @@ class View:
         self.path = request.url.path
         self.query = browsing.atlas.query(request.query_params)
         self.shown = {key: request.query_params[key] for key in KEPT if request.query_params.get(key)}
-        self.page = max(whole(request.query_params.get("page", "1")) or 1, 1)
+        self.dropped = list(self.query.dropped)
+        """What of the address is not understood, a sentence each."""
+        self._page = request.query_params.get("page", "")
 
     def choice(self, key: str, among: Mapping[str, Any]) -> str:
-        """What is chosen of some possibilities; the first of them where nothing is, or something else."""
+        """What is chosen of some possibilities; the first of them where nothing is, or, dropped, something else."""
         chosen = self.shown.get(key, "")
-        return chosen if chosen in among else next(iter(among), "")
+        if chosen in among:
+            return chosen
+        if self.shown.pop(key, ""):
+            self.dropped.append(f"There {KEPT[key]} {chosen!r} here.")
+        return next(iter(among), "")
+
+    def page(self, n_pages: int) -> int:
+        """The page that is asked for, from 1; the first or last one where there is no such page, which is dropped."""
+        number = whole(self._page or "1")
+        if number is not None and 1 <= number <= n_pages:
+            return number
+        beyond = number is not None and number > n_pages
+        self.dropped.append(f"There is no page {self._page[:20]!r}: this is the {'last' if beyond else 'first'} one.")
+        return n_pages if beyond else 1
 
     def address(self, path: str, *, query: Query | None = None, page: int = 1, **shown: str) -> str:
         """An address with the query, or with another one, and with how it is shown."""
@@ -122,17 +137,24 @@ def page(
         "title": next((tab.title for tab in TABS if tab.path == request.url.path), "Browse"),
         "project": folder.name, "folder": str(folder), "places": PLACES, "file": file_address,
     }  # fmt: skip
-    status, tabs = 200, [(tab.title, tab.path, tab.path == request.url.path) for tab in TABS]
+    status, tabs = 200, _tabs(request, None)
     try:
         now = browsing.now()
         view = View(now, request)
-        tabs = [(title, view.address(path), current) for title, path, current in tabs]
-        content = render(template, **{**frame, "tabs": tabs, "view": view, **fill(now, view)})
+        tabs = _tabs(request, view)
+        filled = fill(now, view)
+        tabs = _tabs(request, view)  # without what was dropped meanwhile
+        content = render(template, **{**frame, "tabs": tabs, "view": view, **filled})
     except PomError as error:
         status = 404 if isinstance(error, NotFoundError) else 422
         ways = error.ways if isinstance(error, LostError) else ()
         content = render("fault.html", **frame, tabs=tabs, fault=str(error), ways=ways)
     return HTMLResponse(content, status_code=status, headers={"cache-control": ASK_AGAIN})
+
+
+def _tabs(request: Request, view: View | None) -> list[tuple[str, str, bool]]:
+    """The tabs' titles, addresses, and which one is shown."""
+    return [(tab.title, view.address(tab.path) if view else tab.path, tab.path == request.url.path) for tab in TABS]
 
 
 def render(template: str, **values: Any) -> str:

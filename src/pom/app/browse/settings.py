@@ -25,7 +25,7 @@ from pom.io.stamps import file_stamp, stamp_text
 from pom.jobs.background import BackgroundJobs, JobReport, State
 from pom.project.names import UNKNOWN
 from pom.project.paths import Project
-from pom.project.render_configuration import NOT, Composition, configuration_text
+from pom.project.render_configuration import NOT, Composition, configuration_text, misspelt
 from pom.words import listed
 from pom.workflow.alone import changing
 from pom.workflow.feature_library import change_library, complete_library, load_library
@@ -38,6 +38,8 @@ SIDE = 640
 MOST_WAITING = 8
 RANKS = 5
 """So many ranks are offered; more can be typed."""
+MOST_SAID = 3
+"""So many faults of the compositions are told at a time."""
 RENDER = "render"
 
 Text = Annotated[str, Field(max_length=200)]
@@ -259,7 +261,11 @@ def draw_preview(project: Project, name: str, features: Sequence[str], library: 
 
 
 def save_settings(project: Project, changes: Changes) -> dict[str, str]:
-    """Writes what was changed; returns the compositions' tag as it is then.
+    """Writes what was changed.
+
+    Returns:
+        ``tag``: of the compositions as they are then; ``said``: what in them names nothing there is, if they were
+        written; sentences.
 
     Raises:
         ConflictError: somebody else has changed the compositions since.
@@ -268,7 +274,7 @@ def save_settings(project: Project, changes: Changes) -> dict[str, str]:
     looking(project, changes.features)  # nothing is written where something is wrong
     if changes.compositions is None:
         _save_looks(project, changes.features)
-        return {"tag": compositions_tag(project)}
+        return {"tag": compositions_tag(project), "said": ""}
     made = [Composition(each.name.strip(), tuple(each.entries)) for each in changes.compositions]
     configuration_text(project.render_configuration, made)
     with changing(project, "compositions"):
@@ -279,7 +285,8 @@ def save_settings(project: Project, changes: Changes) -> dict[str, str]:
         # First what has no tag: should the second not be written, the page's tag still holds, and it can save again.
         _save_looks(project, changes.features)
         save_compositions(project, made)
-        return {"tag": compositions_tag(project)}
+        faults = " ".join(misspelt(made, known_features(project))[:MOST_SAID])
+        return {"tag": compositions_tag(project), "said": f"Saved, but {faults}" if faults else ""}
 
 
 def _save_looks(project: Project, looks: Mapping[str, Look]) -> None:
@@ -297,7 +304,7 @@ def job_answer(report: JobReport | None) -> dict[str, Any]:
     """How a job stands, for the page."""
     if report is None:
         return {"state": "", "done": 0, "total": 0, "last": ""}
-    last = report.lines[-1] if report.lines else ""
+    last = report.reason or next(iter(report.lines[-1:]), "")
     if report.state is State.LOST:
         last = "it was killed, or the machine went down"
     return {"state": report.state.value, "done": report.done, "total": report.total, "last": last}

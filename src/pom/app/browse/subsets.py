@@ -37,12 +37,12 @@ CHANGED = "subsets"
 """What only one page or server of the project changes at a time."""
 FORMS: dict[str, tuple[str, str, str]] = {
     "names": ("Names", "a name a line", ".txt"),
-    "paths": ("Paths, for Ais and easymode", "the path of each tomogram, a line each", ".txt"),
-    "tomostar": ("List for WarpTools", "tomostar/NAME.tomostar a line, for --input_data", ".txt"),
+    "paths": ("Paths, for Ais and easymode", "the path of each tomogram, a line each", " paths.txt"),
+    "tomostar": ("List for WarpTools", "tomostar/NAME.tomostar a line, for --input_data", " tomostar.txt"),
     "star": ("STAR", "names and paths, as RELION 5 has them", ".star"),
     "csv": ("CSV", "the tomograms with all their figures", ".csv"),
 }
-"""By the form its title, what it is, and the ending of the file."""
+"""By the form its title, what it is, and what the file's name has behind the subset's title, each something else."""
 
 
 class NewSubset(BaseModel):

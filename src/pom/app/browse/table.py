@@ -61,9 +61,9 @@ def fill_table(browsing: Browsing, view: View) -> dict[str, Any]:
     """What the page of the table shows."""
     table = browsing.atlas.table()
     found = browsing.atlas.select(view.query)
-    names, pager = page_of(found, view, ROWS)
     possible = measures(browsing)
     chosen = view.choice("show", possible)
+    names, pager = page_of(found, view, ROWS)
     columns = _columns(browsing, view, table, possible[chosen]) if chosen else []
     shared = common(browsing, view, found)
     if all(each.sorted == "none" for each in columns) and view.query.sort not in (None, TOMOGRAM):
@@ -81,7 +81,7 @@ def common(browsing: Browsing, view: View, found: Sequence[str]) -> dict[str, An
     table = browsing.atlas.table()
     return {
         "total": len(table), "n_found": len(found), "subsets": list_subsets(browsing.project),
-        "chips": _chips(view), "dropped": view.query.dropped, "summarised": len(table) > 0,
+        "chips": _chips(view), "dropped": view.dropped, "summarised": len(table) > 0,
         "absent": browsing.absent(), "narrowed": len(found) < len(table),
     }  # fmt: skip
 
@@ -100,9 +100,9 @@ class Pager:
 
 
 def page_of(found: Sequence[str], view: View, size: int) -> tuple[Sequence[str], Pager]:
-    """The names on the page that is asked for, or on the last one there is."""
+    """The names on the page that is asked for, or on the one that comes closest."""
     n_pages = max(-(-len(found) // size), 1)
-    number = min(view.page, n_pages)
+    number = view.page(n_pages)
     start = (number - 1) * size
     names = found[start : start + size]
     before = view.address(view.path, page=number - 1) if number > 1 else ""
@@ -220,7 +220,7 @@ def json_page(browsing: Browsing, view: View) -> Mapping[str, Any]:
     rows = table.loc[list(names)]
     values = rows.astype(object).where(rows.notna(), None).to_dict("records")
     return {
-        "total": pager.total, "page": pager.page, "pages": pager.n_pages, "dropped": list(view.query.dropped),
+        "total": pager.total, "page": pager.page, "pages": pager.n_pages, "dropped": view.dropped,
         "columns": list(table.columns),
         "rows": [{TOMOGRAM: name, **row} for name, row in zip(names, values, strict=True)],
     }  # fmt: skip

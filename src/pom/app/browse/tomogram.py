@@ -69,7 +69,7 @@ def fill_tomogram(browsing: Browsing, view: View, name: str) -> dict[str, Any]:
         "record": record_lines(browsing.project, name), "unlike": _unlike(browsing, name),
         "subsets": _subsets(browsing, view, name), "titles": list_subsets(browsing.project),
         "pitch": settings.camera_pitch, "yaw": settings.camera_yaw, "box": box_of(browsing.project, name),
-        "annotate": address_of(name), "dropped": view.query.dropped,
+        "annotate": address_of(name), "dropped": view.dropped,
     }  # fmt: skip
 
 

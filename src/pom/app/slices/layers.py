@@ -40,7 +40,8 @@ class Layer:
 
 
 def layers_of(project: Project, name: str) -> list[Layer]:
-    """The layers of a tomogram: volumes that are there, and trained single networks."""
+    """The layers of a tomogram: volumes that are there and no placeholders, and trained single networks."""
+    from pom.workflow.feature_volumes import feature_file
     from pom.workflow.slice_preview import ontologies_with_network
 
     macromolecules = without_empty(title for title in project.configuration.macromolecules if title != DENSITY)
@@ -48,7 +49,11 @@ def layers_of(project: Project, name: str) -> list[Layer]:
         *(("macromolecule", title, project.macromolecule(name, title)) for title in macromolecules),
         *(("output", title, project.output(name, title)) for title in (*project.ontologies, UNKNOWN)),
     ]
-    there = [Layer(kind, title, path, tag_of(path)) for kind, title, path in volumes if stored_at(path).is_file()]
+    there = [
+        Layer(kind, title, path, tag_of(path))
+        for kind, title, path in volumes
+        if stored_at(path).is_file() and feature_file(project, name, title) is not None
+    ]
     networks = {ontology: project.single_network(ontology) / CARD_FILE for ontology in ontologies_with_network(project)}
     return [*there, *(Layer("network", ontology, None, tag_of(card)) for ontology, card in networks.items())]
 

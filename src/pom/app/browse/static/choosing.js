@@ -20,9 +20,13 @@ export function startChoosing() {
   mark();
 }
 
+/** The bar of the choice goes; the focus, if it is there, to what was chosen last. */
 export function clear() {
+  const inBar = document.querySelector('[data-selected]').contains(document.activeElement);
   chosen.clear();
   keep();
+  const last = boxes().find((box) => box.dataset.name === anchor) ?? document.querySelector('#main');
+  if (inBar) last.focus({ preventScroll: true });
 }
 
 function boxes() {

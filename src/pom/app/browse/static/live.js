@@ -8,12 +8,14 @@ const LIMIT = 5; // controls whose value is more than a keystroke wait less
 let under_way = null;
 let last = { control: null, time: 0 };
 let timer = 0;
+let waiting = null; // the control that the timer is for: what it says is newer than any answer
 
 export function startLive() {
   document.addEventListener('input', ({ target }) => {
     if (target.matches('[data-filter]')) return addFilter(target);
     if (!target.matches('[data-live]')) return;
     clearTimeout(timer);
+    waiting = target;
     timer = setTimeout(() => follow(target), target.tagName === 'SELECT' ? LIMIT : WAIT);
   });
   document.addEventListener('submit', (event) => {
@@ -59,10 +61,38 @@ function addFilter({ value: column }) {
 
 /** Takes up what a control says. */
 function follow(control) {
+  waiting = null;
+  const address = written();
+  sayWrong();
+  if (isWrong(control)) return;
+  const changes = wordsOf(address) !== wordsOf(location.href);
   const now = performance.now();
-  const push = control !== last.control || now - last.time > ONE_STEP;
-  last = { control, time: now };
-  show(written(), { push, replace: !push, top: true });
+  const push = changes && (control !== last.control || now - last.time > ONE_STEP);
+  if (changes) last = { control, time: now };
+  show(address, { push, replace: !push, top: true });
+}
+
+/** An address in the one way of writing it in which it can be compared. */
+function wordsOf(address) {
+  const { pathname, searchParams } = new URL(address);
+  searchParams.sort();
+  return `${pathname}?${searchParams}`;
+}
+
+const isWrong = (control) => control.getAttribute('aria-invalid') === 'true';
+
+/** Says below the bar what in the fields is no number. */
+function sayWrong() {
+  const place = document.querySelector('.b-chips');
+  for (const old of place.querySelectorAll('[data-wrong]')) old.remove();
+  for (const control of [...document.querySelectorAll('[data-live][data-column]')].filter(isWrong)) {
+    const said = document.createElement('span');
+    said.className = 'b-dropped';
+    said.dataset.wrong = '';
+    said.setAttribute('role', 'alert');
+    said.textContent = `${control.getAttribute('aria-label')}: '${control.value.trim()}' is no number, and changes nothing.`;
+    place.append(said);
+  }
 }
 
 /** The address that the controls make; what they do not show of the query stays. */
@@ -124,7 +154,7 @@ function exchange(fresh, restore) {
   }
   for (const control of document.querySelectorAll('.b-bar [data-live]')) {
     const other = fresh.querySelector(`[data-id="${CSS.escape(control.dataset.id)}"]`);
-    if (other && (restore || control.tagName === 'SELECT')) control.value = other.value;
+    if (other && control !== waiting && (restore || control.tagName === 'SELECT')) control.value = other.value;
   }
   document.title = fresh.title;
   if (!id || document.activeElement === focused) return;
@@ -135,6 +165,7 @@ function exchange(fresh, restore) {
     again.value = value;
     again.setAttribute('aria-invalid', focused.getAttribute('aria-invalid') ?? 'false');
     again.setSelectionRange(selectionStart, selectionEnd);
+    sayWrong();
   }
 }
 

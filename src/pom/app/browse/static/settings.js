@@ -135,7 +135,8 @@ async function save() {
   saving = true;
   showState();
   try {
-    const { tag } = await (await send('PUT', API, body)).json();
+    const { tag, said } = await (await send('PUT', API, body)).json();
+    if (said) tell(said);
     page.dataset.tag = tag;
     initial = sent.looks;
     before = sent.compositions;
