@@ -114,7 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--validation-share", type=float, help="of Pom's ways (the configuration's default)")
     parser.add_argument("--json", type=Path, help="gets every run when it is done; those in it are not done again")
     parser.add_argument("--resume", type=Path, metavar="JSON", help="runs that are not done again, if not in --json")
-    parser.add_argument("--only-show", action="store_true", help="the table of the runs that are there, and no more runs")
+    parser.add_argument("--only-show", action="store_true", help="the runs that are there, and no more")
     parser.add_argument("--figure", type=Path, metavar="PNG", help="gets the curves of all runs in the JSON file")
     options = parser.parse_args()
     if options.data == "real" and options.maker is None:
@@ -238,7 +238,17 @@ def _report(options: argparse.Namespace, wanted: list[Run], runs: list[Run]) -> 
     what = f"trained on {options.train}, scored on {options.test}" if options.data == "real" else "demo data"
     report(
         f"Dice, {what} (mean ± standard deviation over seeds)",
-        ["boxes", "way", "seeds", "mean", "worst class", "calibration error", *ontologies, "training, s", "inference, s"],
+        [
+            "boxes",
+            "way",
+            "seeds",
+            "mean",
+            "worst class",
+            "calibration error",
+            *ontologies,
+            "training, s",
+            "inference, s",
+        ],
         rows,
         [
             "Boxes: of each ontology, "
