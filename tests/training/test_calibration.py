@@ -68,7 +68,7 @@ def test_of_one_tomogram_the_error_is_measured_where_the_temperature_was_fitted(
 def test_the_error_is_that_of_tomograms_that_did_not_choose_the_temperature() -> None:
     """One half of the tomograms asks for a low temperature, the other for a high one: each is given the wrong one."""
     low, high = honest(20, 1, seed=1), honest(20, 1, seed=2)
-    logits = torch.cat([low.images, 8.0 * high.images])
+    logits = torch.cat([2.0 * low.images, 6.0 * high.images])
     both = patches(logits, torch.zeros(40, dtype=torch.int64), torch.cat([low.drawn, high.drawn]))
     found = calibrate(Known(1.0), both, np.array(["TS_1"] * 20 + ["TS_2"] * 20), 1, seed=0)
     assert found is not None
@@ -76,6 +76,18 @@ def test_the_error_is_that_of_tomograms_that_did_not_choose_the_temperature() ->
     assert mixed is not None
     assert found.temperature == mixed.temperature
     assert found.ece > mixed.ece + 0.05
+
+
+def test_a_few_sure_mistakes_do_not_take_the_confidence_from_all_others() -> None:
+    """Of forty patches one is missed altogether; the others can be taken at their word."""
+    patch = honest(40, 1)
+    patch.images[-1], patch.drawn[-1] = -12.0, True
+    found = calibrate(Known(1.0), patch, names(40, 2), 1, seed=0)
+    assert found is not None
+    assert found.temperature == 1
+    assert found.ece == found.ece_before == pytest.approx(0.03, abs=0.01)
+    assert found.bins == found.bins_before
+    assert found.measured_on == "same patches"
 
 
 def test_only_known_pixels_count() -> None:

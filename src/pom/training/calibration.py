@@ -67,7 +67,7 @@ def calibrate(
     """Fits the temperature of a network.
 
     With two or more tomograms the errors are measured on tomograms that the temperature was not fitted to. The
-    temperature that is returned is fitted to all of them.
+    temperature that is returned is fitted to all of them; it is 1 if that makes the error of all of them larger.
 
     Args:
         network: images (n, channel, y, x) to logits (n, class, y, x), in evaluation mode, on the CPU.
@@ -86,9 +86,13 @@ def calibrate(
         return None
     temperature = fit_temperature(pixels)
     drawn = pixels.drawn.numpy()
-    across = _across_tomograms(pixels)
-    after = pixels.probabilities(temperature).double().numpy() if across is None else across
-    bins_before, bins = reliability(pixels.probabilities(1.0).double().numpy(), drawn), reliability(after, drawn)
+    bins_before, bins = (reliability(pixels.probabilities(t).double().numpy(), drawn) for t in (1.0, temperature))
+    across = None
+    if expected_calibration_error(bins) > expected_calibration_error(bins_before):
+        # A few pixels, surely wrong, weigh so much in the likelihood that all others would lose confidence for them.
+        temperature, bins = 1.0, bins_before
+    elif (across := _across_tomograms(pixels)) is not None:
+        bins = reliability(across, drawn)
     return Calibration(
         temperature=round(temperature, 4),
         ece_before=round(expected_calibration_error(bins_before), 5),
