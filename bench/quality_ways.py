@@ -43,8 +43,6 @@ from training import training_patches
 
 DESIGN_ORIENTATIONS = 1
 """Over which the published design's answers are averaged; on a CPU one takes minutes."""
-DESIGN_LEAST = 0.5
-"""Where every single network's probability is less, Unknown is what they say."""
 
 Classes = NDArray[np.uint8]
 """(z, y, x) binned: 0..n - 1 for the n ontologies, n for Unknown."""
@@ -137,7 +135,7 @@ def forest(task: Task) -> Outcome:
     outcome.train("forest", model.fit)
     started = time.process_time()
     for name in task.scored:
-        outcome.classes[name] = most_probable(model.probabilities(_images(project, name)), 0.0)
+        outcome.classes[name] = most_probable(model.probabilities(_images(project, name)))
     outcome.inference = time.process_time() - started
     return outcome
 
@@ -162,7 +160,7 @@ def design(task: Task) -> Outcome:
         for name, sections in images.items():
             probabilities[name].append(_averaged(predict, sections))
         outcome.inference += time.process_time() - started
-    outcome.classes = {name: most_probable(np.stack(each), DESIGN_LEAST) for name, each in probabilities.items()}
+    outcome.classes = {name: most_probable(np.stack(each)) for name, each in probabilities.items()}
     return outcome
 
 
@@ -217,10 +215,9 @@ def _calibration(outcome: Outcome, truths: Mapping[str, Classes]) -> Figures:
     return {"calibration error": expected_calibration_error(bins)}
 
 
-def most_probable(probabilities: NDArray[np.float32], least: float) -> Classes:
-    """The class of highest probability; Unknown where all of (ontology, z, y, x) are less than ``least``."""
-    unknown = len(probabilities)
-    return np.where(probabilities.max(axis=0) < least, unknown, probabilities.argmax(axis=0)).astype(np.uint8)
+def most_probable(probabilities: NDArray[np.float32]) -> Classes:
+    """The class of highest probability in (ontology, z, y, x), never Unknown: what is scored has a name everywhere."""
+    return probabilities.argmax(axis=0).astype(np.uint8)
 
 
 def _joint_network(task: Task, steps: Mapping[str, Callable[[], object]]) -> Outcome:
