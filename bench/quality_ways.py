@@ -91,38 +91,28 @@ class Outcome:
 
 Way = Callable[[Task], Outcome]
 
+Steps = dict[str, Callable[[], object]]
+"""Of a training, by name, in order."""
+
 
 def published(task: Task) -> Outcome:
     """Single networks, which label the patches for the joint network."""
-    project, devices = task.project, task.devices
-    steps: dict[str, Callable[[], object]] = {
-        "single initialize": lambda: single_initialize(project),
-        "single train": lambda: single_train(project, project.ontologies, devices, counterexamples=True),
-        "shared initialize": lambda: shared_initialize(project, selective=True, devices=devices),
-        "shared train": lambda: shared_train(project, devices, None),
-    }
-    return _joint_network(task, steps)
+    return _joint_network(task, _published_steps(task))
+
+
+def published_pretrained(task: Task) -> Outcome:
+    """The same after 'pom pretrain' on all tomograms, those scored among them, without their annotation."""
+    return _joint_network(task, _pretraining(task) | _published_steps(task))
 
 
 def direct(task: Task) -> Outcome:
     """The joint network straight from the annotations."""
-    project, devices = task.project, task.devices
-    steps: dict[str, Callable[[], object]] = {
-        "single initialize": lambda: single_initialize(project),
-        "shared train": lambda: shared_train(project, devices, None, direct=True),
-    }
-    return _joint_network(task, steps)
+    return _joint_network(task, _direct_steps(task))
 
 
-def pretrained(task: Task) -> Outcome:
-    """The direct way after 'pom pretrain' on all tomograms, those scored among them, without their annotation."""
-    project, devices = task.project, task.devices
-    steps: dict[str, Callable[[], object]] = {
-        "pretrain": lambda: pretrain(project, devices),
-        "single initialize": lambda: single_initialize(project),
-        "shared train": lambda: shared_train(project, devices, None, direct=True),
-    }
-    return _joint_network(task, steps)
+def direct_pretrained(task: Task) -> Outcome:
+    """The same after 'pom pretrain'."""
+    return _joint_network(task, _pretraining(task) | _direct_steps(task))
 
 
 def forest(task: Task) -> Outcome:
@@ -166,8 +156,9 @@ def design(task: Task) -> Outcome:
 
 WAYS: Mapping[str, Way] = {
     "published": published,
+    "published-pretrained": published_pretrained,
     "direct": direct,
-    "pretrained": pretrained,
+    "direct-pretrained": direct_pretrained,
     "forest": forest,
     "design": design,
 }
@@ -220,7 +211,29 @@ def most_probable(probabilities: NDArray[np.float32]) -> Classes:
     return probabilities.argmax(axis=0).astype(np.uint8)
 
 
-def _joint_network(task: Task, steps: Mapping[str, Callable[[], object]]) -> Outcome:
+def _pretraining(task: Task) -> Steps:
+    return {"pretrain": lambda: pretrain(task.project, task.devices)}
+
+
+def _published_steps(task: Task) -> Steps:
+    project, devices = task.project, task.devices
+    return {
+        "single initialize": lambda: single_initialize(project),
+        "single train": lambda: single_train(project, project.ontologies, devices, counterexamples=True),
+        "shared initialize": lambda: shared_initialize(project, selective=True, devices=devices),
+        "shared train": lambda: shared_train(project, devices, None),
+    }
+
+
+def _direct_steps(task: Task) -> Steps:
+    project, devices = task.project, task.devices
+    return {
+        "single initialize": lambda: single_initialize(project),
+        "shared train": lambda: shared_train(project, devices, None, direct=True),
+    }
+
+
+def _joint_network(task: Task, steps: Steps) -> Outcome:
     """Trains in steps, of which the last gives the joint network; then segments what is scored, and nothing else."""
     outcome, project = Outcome(), task.project
     for name, step in steps.items():
