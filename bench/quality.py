@@ -26,13 +26,15 @@ from pom.cli.console import start_logging
 from pom.demo.dataset import DEMO_CONFIGURATION, DEMO_TOMOGRAMS, Role, write_demo_project
 from pom.demo.run import DEMO_SETTINGS
 from pom.io.atomic import write_json
-from pom.io.checkpoints import current_versions, timestamp
+from pom.io.checkpoints import CARD_FILE, current_versions, timestamp
 from pom.project.paths import CONFIGURATION_FILE, Project
-from quality_ways import AS_LONG_AS, DESIGN_ORIENTATIONS, WAYS, measure
+from quality_ways import AS_LONG_AS, DESIGN_ORIENTATIONS, PRETRAINED, WAYS, measure
 from real_data import summary
 from report import machine, report
 
 SCORED = [plan.name for plan in DEMO_TOMOGRAMS if plan.role is Role.SCORED]
+PRETRAINING_FILE = "processor.json"
+"""With kept pretrained networks: how many seconds they took."""
 LIBRARIES = ("numpy", "scikit-learn", "scikit-image")
 
 
@@ -154,9 +156,20 @@ def _run_all(options: argparse.Namespace, boxes: int, seed: int, runs: list[Run]
         # Each way in a copy, since all use the same folders; nothing writes into a file that is there.
         copy = temporary / "copy"
         shutil.copytree(made, copy, copy_function=link)
+        # Pretraining looks at no annotation, so that it is the same for any number of boxes.
+        pretrained, kept = Project.open(copy).pretrained_network, temporary / f"{options.data}_{seed}_pretrained"
+        is_kept = way in PRETRAINED and kept.exists()
+        if is_kept:
+            shutil.copytree(kept, pretrained)
         scored = SCORED if options.data == "demo" else [options.test]
         limit = model.seconds if model else 0.0
         figures = run_alone(measure, way=way, folder=str(copy), scored=scored, seconds=limit)
+        if is_kept:
+            figures["training pretrain"] = json.loads((kept / PRETRAINING_FILE).read_text())["seconds"]
+            figures["steps"] += json.loads((kept / CARD_FILE).read_text())["steps"]
+        elif way in PRETRAINED:
+            shutil.copytree(pretrained, kept)
+            write_json(kept / PRETRAINING_FILE, {"seconds": figures["training pretrain"]})
         shutil.rmtree(copy)
         run = _run(options, way, boxes, seed, figures)
         done[run.key] = run

@@ -162,6 +162,8 @@ WAYS: Mapping[str, Way] = {
     "forest": forest,
     "design": design,
 }
+PRETRAINED = ("published-pretrained", "direct-pretrained")
+"""Which ways begin with 'pom pretrain', or with what it has made already."""
 AS_LONG_AS = {"design": "direct"}
 """Which way is given as many seconds of training as which other took."""
 
