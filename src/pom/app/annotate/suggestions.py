@@ -82,13 +82,25 @@ class SuggestionsPanel:
 
 
 def _picture(page: "AnnotatePage", suggestion: "Suggestion", shape: Shape) -> None:
-    """A part of the slice, the place in its middle; y upwards, as on the canvas."""
+    """A part of the slice and the box that is suggested in it; y upwards, as on the canvas."""
     _, height, width = shape
-    scale = PICTURE / (SURROUNDINGS * page.project.configuration.ontology_annotation_box_size)
-    left, top = PICTURE / 2 - suggestion.x * scale, PICTURE / 2 - suggestion.y * scale
+    box = page.project.configuration.ontology_annotation_box_size
+    shown = SURROUNDINGS * box
+    scale = PICTURE / shown
+    x0, y0 = first_shown(suggestion.x, width, shown), first_shown(suggestion.y, height, shown)
+
+    def place(left: float, top: float, width: float, height: float) -> str:
+        lengths = {"left": left - x0, "top": top - y0, "width": width, "height": height}
+        return "; ".join(f"{name}: {length * scale:.1f}px" for name, length in lengths.items())
+
     with ui.element("div").classes("pom-preview").style(f"width: {PICTURE}px; height: {PICTURE}px"):
         source = f"/api/tomograms/{quote(suggestion.tomogram, safe='')}/slices/{suggestion.z}"
-        image = ui.element("img").props(f'loading=lazy alt="" src="{source}"')
-        image.style(
-            f"left: {left:.1f}px; top: {top:.1f}px; width: {width * scale:.1f}px; height: {height * scale:.1f}px"
-        )
+        ui.element("img").props(f'loading=lazy alt="" src="{source}"').style(place(0, 0, width, height))
+        ui.element("div").style(place(suggestion.x - box / 2, suggestion.y - box / 2, box, box))
+
+
+def first_shown(middle: float, length: int, shown: float) -> float:
+    """Where a preview of ``shown`` pixels begins: ``middle`` in its middle, or less so where the slice ends."""
+    if length < shown:
+        return (length - shown) / 2
+    return min(max(middle - shown / 2, 0.0), length - shown)
