@@ -210,7 +210,8 @@ def _calibration(outcome: Outcome, truths: Mapping[str, Classes]) -> Figures:
 
 def most_probable(probabilities: NDArray[np.float32]) -> Classes:
     """The class of highest probability in (ontology, z, y, x), never Unknown: what is scored has a name everywhere."""
-    return probabilities.argmax(axis=0).astype(np.uint8)
+    classes: Classes = probabilities.argmax(axis=0).astype(np.uint8)
+    return classes
 
 
 def _pretraining(task: Task) -> Steps:
