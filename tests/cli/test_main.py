@@ -85,10 +85,7 @@ def test_help_shows_the_steps_a_line_each() -> None:
     assert [line[:28].strip() for line in shown[begin:end]] == [
         "pom annotate",
         "pom single initialize",
-        "pom single train --all",
-        "pom single test -o NAME",
-        "pom shared initialize",
-        "pom shared train",
+        "pom shared train --direct",
         "pom shared process",
         "pom evaluate",
         "pom summarize",

@@ -82,9 +82,13 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> dict[Path, Figures | Exception]:
     return known
 
 
-def train(cards: dict[Path, Figures | Exception], folder: Path, figures: Figures | Exception) -> None:
+def train(
+    cards: dict[Path, Figures | Exception], folder: Path, figures: Figures | Exception, direct: bool = False
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     cards[folder] = figures
+    if direct:
+        touch(folder / "direct")
 
 
 def write_placeholder(path: Path) -> None:
@@ -114,7 +118,23 @@ def test_the_way_through_a_project_one_command_after_the_other(
     sample(project, "Vesicle")
     assert following(project) == "pom single initialize"
     sample(project)
-    assert following(project) == "pom single train --all"
+    assert following(project) == "pom shared train --direct"
+    train(cards, project.joint_network, {"Vesicle": {"dice": 0.9}}, direct=True)
+    assert following(project) == "pom shared process"
+    for name in ("TS_0", "TS_1"):
+        touch(*(project.output(name, ontology) for ontology in (*ONTOLOGIES, "Unknown")))
+    assert following(project) == "pom summarize"
+
+
+def test_who_has_begun_the_published_way_goes_on_with_it(
+    tmp_path: Path, cards: dict[Path, Figures | Exception]
+) -> None:
+    def following(project: Project) -> str:
+        return overview(project).next_command
+
+    project = make(tmp_path)
+    annotate(project, "TS_0", {"Vesicle": 3, "Inner membrane": 1})
+    sample(project)
     train(cards, project.single_network("Vesicle"), {"Vesicle": {"dice": 0.8}})
     assert following(project) == "pom single train -o 'Inner membrane'"
     train(cards, project.single_network("Inner membrane"), {})
@@ -161,7 +181,7 @@ def test_the_way_straight_from_the_annotations(tmp_path: Path, cards: dict[Path,
     touch(project.annotation("TS_0"), seconds_from_now=-6 * HOUR)
     for ontology in ONTOLOGIES:
         touch(project.single_dataset(ontology), seconds_from_now=-5 * HOUR)
-    assert told(overview(project)) == ("pom single train --all", ())
+    assert told(overview(project)) == ("pom shared train --direct", ())
     train(cards, project.joint_network, {"Vesicle": {"dice": 0.9}})
     touch(project.joint_network / "direct", project.joint_network / CARD_FILE, seconds_from_now=-4 * HOUR)
     assert told(overview(project)) == ("pom shared process", ())

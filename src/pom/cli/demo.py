@@ -16,7 +16,7 @@ def demo(
 ) -> None:
     """Make a synthetic dataset and go the whole way through it.
 
-    Draws tomograms of a made-up cell with annotations, trains the single networks and the joint network, segments
+    Draws tomograms of a made-up cell with annotations, trains the joint network straight from the annotations, segments
     tomograms that no training saw, and shows how well they match the truth. Takes some minutes on 2 CPU cores.
     """
     from pom.cli.reports import report_demo

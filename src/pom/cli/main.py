@@ -57,10 +57,7 @@ that comes next. The steps, each restartable, are:
 \b
 pom annotate              draw and place boxes, in the browser
 pom single initialize     annotated boxes become training patches
-pom single train --all    one network per ontology
-pom single test -o NAME   a look at the result on a few tomograms
-pom shared initialize     every patch gets labels of all ontologies
-pom shared train          one joint network
+pom shared train --direct one network for all ontologies
 pom shared process        all tomograms are segmented
 pom evaluate              how good the segmentations are
 pom summarize             what is in each tomogram, as a table
@@ -68,6 +65,10 @@ pom projections           flat pictures of all tomograms
 pom render                three-dimensional pictures of all tomograms
 pom browse                table, gallery, 3-D and subsets, in the browser
 pom export --ome-zarr     tomograms and segmentations for other programs
+
+The published way has four steps in place of 'pom shared train --direct': 'pom single train --all', a network per
+ontology; 'pom single test -o NAME', a look at one on a few tomograms; 'pom shared initialize', in which they label
+every patch; and 'pom shared train'.
 
 'pom pretrain', before the trainings, is optional: it gives them a start from the tomograms alone. 'pom status' shows
 how far 'pom shared process' is, whoever runs it, and 'pom retry' lets what failed be tried again.

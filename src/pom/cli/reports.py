@@ -108,9 +108,9 @@ def report_processing(report: "ProcessReport") -> None:
 
 def report_demo(result: "DemoResult") -> None:
     """Shows how good the demo's segmentations are, and where the picture is."""
-    rows = [(ontology, figure(result.single[ontology]), figure(dice)) for ontology, dice in result.joint.items()]
-    means = (sum(dices.values()) / len(dices) for dices in (result.single, result.joint))
-    show_table(("Dice, unseen tomograms", "Single", "Joint"), [*rows, ("Mean", *(figure(mean) for mean in means))])
+    mean = sum(result.dice.values()) / len(result.dice)
+    rows = [(ontology, figure(dice)) for ontology, dice in {**result.dice, "Mean": mean}.items()]
+    show_table(("Unseen tomograms", "Dice"), rows)
     show(f"Picture: {result.picture}")
     show(f"Took {result.seconds / 60:.1f} minutes.")
 

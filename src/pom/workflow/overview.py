@@ -1,7 +1,7 @@
 """Where a project stands, and the command that comes next."""
 
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pom.io.checkpoints import CARD_FILE, ModelCard
@@ -47,7 +47,7 @@ class Overview:
     """How far a project is.
 
     ``annotated``: tomograms with an annotation. ``outdated``: what is older than what it was made from.
-    ``direct``: whether the joint network has learnt straight from the annotations. ``processed``: tomograms with
+    ``direct``: whether the joint network learns straight from the annotations, or is to. ``processed``: tomograms with
     every output of the joint network. ``waiting``: those without, whose inputs are all there.
     ``pretrained``: how many tomograms the weights are from that trainings begin with; None where there are none.
     ``missing_macromolecules``: per channel the number of tomograms without its volume. ``notes``: what a person
@@ -104,7 +104,7 @@ def overview(project: Project) -> Overview:
         outdated=outdated,
         joint_sampled=project.joint_dataset.exists(),
         joint_trained=joint is not None,
-        direct=joint is not None and learnt_directly(joint),
+        direct=_goes_straight(project, joint, ontologies),
         processed=len(outputs.processed),
         waiting=len(set(names) - outputs.processed.keys() - lacking),
         missing_macromolecules=missing,
@@ -136,6 +136,16 @@ def _ontology(project: Project, name: str, annotations: AnnotationSurvey, single
 
 def _dice(card: ModelCard | None, ontology: str) -> float | None:
     return None if card is None else card.validation.get(ontology, {}).get("dice")
+
+
+def _goes_straight(project: Project, joint: ModelCard | None, ontologies: Sequence[OntologyState]) -> bool:
+    """Whether the joint network is one to learn straight from the annotations.
+
+    As the one that is there did; without any, unless somebody has begun with single networks.
+    """
+    if joint is not None:
+        return learnt_directly(joint)
+    return not (project.joint_dataset.exists() or any(ontology.trained for ontology in ontologies))
 
 
 def _next_command(project: Project, state: Overview) -> str | None:
